@@ -1,0 +1,1 @@
+"""Where rows go: ClickHouse over TCP, or ClickHouse in the process."""

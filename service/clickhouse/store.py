@@ -1,0 +1,87 @@
+"""Where rows go, as an interface: the buffer and counters actors and the command line know no more than this."""
+
+import enum
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from service.ingestion.rows import ClickhouseEvent, ClickhouseSession
+
+
+class BlockTrigger(enum.StrEnum):
+    """Why a block was closed."""
+
+    SIZE = "size"
+    AGE = "age"
+    FLUSH = "flush"
+    SHUTDOWN = "shutdown"
+    REPLAY = "replay"
+
+
+class Block(Struct, frozen=True):
+    """Rows that are inserted together, exactly once. ``id`` is its deduplication token and never changes.
+
+    ``sessions`` are pairs of sign and state, already coalesced: at most one −1 and one +1 row a session.
+    """
+
+    id: str
+    trigger: BlockTrigger
+    events: Sequence[ClickhouseEvent]
+    sessions: Sequence[tuple[int, ClickhouseSession]]
+
+
+class CounterRow(Struct, frozen=True):
+    """One row of ``ingest_counters``. ``minute`` is UTC epoch seconds at the start of the minute."""
+
+    minute: int
+    domain: str
+    site_id: int | None
+    metric: str
+    tracker_script_version: int
+    value: int
+
+
+class Column(Struct, frozen=True):
+    """One line of DESCRIBE: name, type and DEFAULT, MATERIALIZED, ALIAS or empty."""
+
+    name: str
+    type: str
+    default_kind: str
+
+
+class ClickhouseStore(Protocol):
+    """ClickHouse, wherever it runs. Every method raises StoreUnavailable when it is away."""
+
+    async def start(self) -> None:
+        """Open it and learn from the tables which columns can be inserted. Raises StoreError with a sentence."""
+
+    async def insert_block(self, block: Block) -> None:
+        """Insert both tables' rows; when it returns they are stored. The same block twice is stored once.
+
+        Raises StoreUnavailable (try again) or BlockRejected (never again).
+        """
+
+    async def insert_counters(self, rows: Sequence[CounterRow], *, token: str) -> None:
+        """Insert counter rows; the same token twice is stored once."""
+
+    async def execute(self, statement: str) -> None:
+        """Run one statement that answers nothing (DDL)."""
+
+    async def query(self, sql: str) -> list[dict[str, object]]:
+        """Run a SELECT and give its rows as JSON values, for migrations, checks and tests. Raises QueryFailed."""
+
+    def query_text(self, sql: str, *, output_format: str) -> AsyncIterator[bytes]:
+        """Stream the answer of a person's SELECT in a format of ClickHouse's (``gatehouse sql``). Raises QueryFailed.
+
+        Read-only: a statement that would change anything is refused.
+        """
+
+    async def describe(self, table: str) -> list[Column]:
+        """Give the table's columns; an empty list when there is no such table."""
+
+    async def ping(self) -> None:
+        """Return when ClickHouse answers ``SELECT 1``."""
+
+    async def close(self) -> None:
+        """Let go of connections, threads and locks; safe to call twice."""

@@ -1,0 +1,1 @@
+"""Where sites, goals, shield rules and salts are kept."""
