@@ -25,7 +25,6 @@ class DropReason(enum.StrEnum):
     SITE_COUNTRY_BLOCKLIST = "site_country_blocklist"
     SITE_PAGE_BLOCKLIST = "site_page_blocklist"
     SITE_HOSTNAME_ALLOWLIST = "site_hostname_allowlist"
-    VERIFICATION_AGENT = "verification_agent"
     LOCK_TIMEOUT = "lock_timeout"
     NO_SESSION_FOR_ENGAGEMENT = "no_session_for_engagement"
 
