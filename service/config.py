@@ -1,0 +1,408 @@
+"""Every setting of the service: one frozen ``Config``, read from a file, the environment and flags.
+
+Each field of ``Config`` is the only place where its setting is declared: name, type, default, range, meaning
+and unit. The README's table is made from it (``settings_table``), and so are the sentences for a wrong value.
+
+- Sources in rising priority: defaults, ``gatehouse.toml``, ``GATEHOUSE_<NAME>`` variables, flags.
+- A wrong value, an unknown name or two settings that contradict each other raise ConfigError: one sentence
+  that says where the value stands, what it is and what is allowed. A password in a URL is not repeated.
+- The environment is read once, by the caller; nothing here keeps state.
+"""
+
+import difflib
+import ipaddress
+import re
+import tomllib
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import msgspec.inspect
+from msgspec import Meta, Struct
+
+from service.errors import ConfigError
+
+ENVIRONMENT_PREFIX: Final = "GATEHOUSE_"
+DEFAULT_FILE: Final = Path("gatehouse.toml")
+CONFIG_FILE_VARIABLE: Final = "GATEHOUSE_CONFIG"
+"""Names the file, as ``--config`` does; it is no setting."""
+
+LOOPBACK_AND_PRIVATE: Final = (
+    "127.0.0.0/8",
+    "::1/128",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "fc00::/7",
+)
+
+MEBIBYTE: Final = 1024 * 1024
+LONGEST_VALUE_SHOWN: Final = 80
+
+ClickhouseUrl = Annotated[str, Meta(pattern=r"^clickhouses?://[^\s/?#]+(/[^\s/?#]*)?(\?\S*)?$")]
+ClusterName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.{}-]+$")]
+HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+(/\S*)?$")]
+
+# Kubernetes gives every container such variables for each Service, also for one that is called "gatehouse".
+SERVICE_LINK = re.compile(
+    r"GATEHOUSE_(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+PASSWORD_IN_URL = re.compile(r"(?<=:)[^:@/\s]+(?=@)")
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Split ``host:port``; an IPv6 host stands in brackets, port 0 asks the system for a free one.
+
+    Raises ValueError when the text is no such address.
+    """
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError(text)
+    if host.startswith("[") and host.endswith("]"):
+        return str(ipaddress.IPv6Address(host[1:-1])), int(port)
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", host):
+        raise ValueError(text)
+    return host, int(port)
+
+
+def _check_address(text: str) -> str:
+    split_address(text)
+    return text
+
+
+def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(ipaddress.ip_network(network.strip(), strict=False)) for network in networks)
+
+
+class About(Struct, frozen=True):
+    """What a setting means, for people.
+
+    ``allowed`` is derived from the type where the type says it all. ``check`` gives the value in canonical
+    form or raises ValueError; it sees values that already have the right type.
+    """
+
+    help: str
+    unit: str = ""
+    allowed: str = ""
+    check: Callable[[Any], object] | None = None
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """All settings, valid each and together."""
+
+    listen: Annotated[
+        str,
+        About(
+            "Where trackers send their events.",
+            allowed="host:port, for example 127.0.0.1:8000 or [::]:8000; port 0 takes a free one",
+            check=_check_address,
+        ),
+    ] = "127.0.0.1:8000"
+    admin_listen: Annotated[
+        str,
+        About(
+            "Where the admin API answers; it always wants the token in `data_dir/admin-token`.",
+            allowed="host:port, for example 127.0.0.1:8001; port 0 takes a free one",
+            check=_check_address,
+        ),
+    ] = "127.0.0.1:8001"
+    data_dir: Annotated[
+        Path, About("Folder for sites, journal, tokens and the embedded store; only its owner may read it.")
+    ] = Path("data")
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        About(
+            "Who may say in a header which address a visitor has. Default: loopback and private networks.",
+            allowed="a list of addresses or CIDR networks, in a variable separated by commas",
+            check=_check_networks,
+        ),
+    ] = LOOPBACK_AND_PRIVATE
+    drop_reasons_header: Annotated[
+        bool, About("Say in `x-gatehouse-dropped` why an event was dropped, not only in how many domains.")
+    ] = True
+
+    store: Annotated[
+        Literal["embedded", "native"],
+        About(
+            "`embedded`: ClickHouse inside the process (chDB), in `data_dir`; `native`: a ClickHouse server."
+        ),
+    ] = "embedded"
+    clickhouse_url: Annotated[
+        ClickhouseUrl | None,
+        About(
+            "The ClickHouse server and its database; `clickhouses://` for TLS, commas between several hosts.",
+            allowed="clickhouse://user:password@host:9000/database",
+        ),
+    ] = None
+    clickhouse_cluster: Annotated[
+        ClusterName | None,
+        About(
+            "Make replicated tables `ON CLUSTER` of this name.",
+            allowed="the name of a cluster: letters, digits and _ . - { }",
+        ),
+    ] = None
+    migrate_on_start: Annotated[
+        bool, About("Make missing tables and columns at start; if false, run `gatehouse migrate`.")
+    ] = True
+
+    durability: Annotated[
+        Literal["memory", "os", "fsync"],
+        About(
+            "What an acknowledged event survives: `memory` nothing, `os` the death of the process, "
+            "`fsync` the loss of power."
+        ),
+    ] = "os"
+    journal_max_bytes: Annotated[
+        int,
+        Meta(ge=MEBIBYTE, le=2**50),
+        About("How much may wait on disk for ClickHouse; when full, events get 503.", unit="bytes"),
+    ] = 10 * 1024 * MEBIBYTE
+    block_max_rows: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000),
+        About("A block is inserted when it holds so many events.", unit="events"),
+    ] = 10_000
+    block_max_bytes: Annotated[
+        int,
+        Meta(ge=1024, le=1024 * MEBIBYTE),
+        About("A block is inserted when it is so large in the journal.", unit="bytes"),
+    ] = 16 * MEBIBYTE
+    block_max_age_s: Annotated[
+        float,
+        Meta(ge=0.01, le=3600),
+        About("A block is inserted when its first event is so old.", unit="seconds"),
+    ] = 1.0
+
+    max_in_flight: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000),
+        About("Requests that may be at work at once; more get 503 and may try again.", unit="requests"),
+    ] = 2_000
+    ask_timeout_s: Annotated[
+        float, Meta(ge=0.01, le=60), About("How long a request may wait for its verdict.", unit="seconds")
+    ] = 1.0
+    site_idle_s: Annotated[
+        float,
+        Meta(ge=1, le=86_400),
+        About("A site without events and live sessions leaves memory after this time.", unit="seconds"),
+    ] = 300.0
+    site_refresh_s: Annotated[
+        float,
+        Meta(ge=1, le=86_400),
+        About("How often sites are read again; changes by the admin API act at once.", unit="seconds"),
+    ] = 900.0
+    max_sessions: Annotated[
+        int,
+        Meta(ge=1, le=100_000_000),
+        About("Live sessions of all sites in memory; when full, the oldest are forgotten.", unit="sessions"),
+    ] = 1_000_000
+
+    geo_database: Annotated[
+        Path | None,
+        About("MaxMind-format file (`.mmdb`) for countries and cities; without it they stay empty."),
+    ] = None
+    exchange_rates: Annotated[
+        Path | None, About("File with exchange rates for revenue in other currencies than a goal's.")
+    ] = None
+    spam_list: Annotated[Path | None, About("File with one spam referrer domain a line.")] = None
+
+    otlp_endpoint: Annotated[
+        HttpUrl | None,
+        About(
+            "OpenTelemetry collector for traces and metrics (OTLP over HTTP); without it none are sent.",
+            allowed="http://host:4318",
+        ),
+    ] = None
+    shutdown_deadline_s: Annotated[
+        float,
+        Meta(ge=0.1, le=3600),
+        About("How long a stop may take; what is not inserted by then waits in the journal.", unit="seconds"),
+    ] = 25.0
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], About("The least important lines to log.")
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "json", "pretty"], About("`auto`: pretty on a terminal, else one JSON object a line.")
+    ] = "auto"
+
+
+class Setting(Struct, frozen=True):
+    """One field of Config with everything that is known about it. ``kind`` is its annotated type."""
+
+    name: str
+    kind: object
+    default: object
+    about: About
+    allowed: str
+    choices: tuple[str, ...]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+    @property
+    def takes_list(self) -> bool:
+        """Whether a text for it is a list separated by commas."""
+        return isinstance(self.default, tuple)
+
+
+def settings() -> dict[str, Setting]:
+    """Give every setting by name, in the order in which they are declared."""
+    hints = typing.get_type_hints(Config, include_extras=True)
+    found = {}
+    for field in msgspec.structs.fields(Config):
+        kind = hints[field.name]
+        about = next(part for part in kind.__metadata__ if isinstance(part, About))
+        shape = msgspec.inspect.type_info(kind)
+        allowed = (about.allowed or _describe(shape)) + (f" ({about.unit})" if about.unit else "")
+        choices = shape.values if isinstance(shape, msgspec.inspect.LiteralType) else ()
+        found[field.name] = Setting(field.name, kind, field.default, about, allowed, tuple(map(str, choices)))
+    return found
+
+
+def load_config(*, file: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Config:
+    """Read all sources into one Config.
+
+    ``file`` is the one the user named; None takes ``gatehouse.toml`` of the working folder if there is one.
+    ``flags`` are by setting name; their texts are read like those of the environment, other values must have
+    the right type.
+
+    Raises ConfigError.
+    """
+    known = settings()
+    values: dict[str, Any] = {}
+    for name, value in _read_file(file).items():
+        where = str(file or DEFAULT_FILE)
+        values[name] = _read_value(_find(known, name, where), value, f"{where}: {name}", strict=True)
+    for variable, text in environ.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or not text or _is_foreign(variable, text):
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        setting = _find(known, name, f"environment variable {variable}")
+        values[name] = _read_value(setting, text, f"environment variable {variable}", strict=False)
+    for name, flag in flags.items():
+        where = "--" + name.replace("_", "-")
+        values[name] = _read_value(_find(known, name, where), flag, where, strict=not isinstance(flag, str))
+    config = Config(**values)
+    _check_together(config)
+    return config
+
+
+def settings_table() -> str:
+    """Give all settings as a Markdown table, for the README."""
+    lines = ["| Setting | Default | Meaning | Allowed |", "|---|---|---|---|"]
+    for setting in settings().values():
+        default = "" if setting.default is None else f"`{_show_default(setting.default)}`"
+        lines.append(f"| `{setting.name}` | {default} | {setting.about.help} | {setting.allowed} |")
+    return "\n".join(lines) + "\n"
+
+
+def _show_default(default: object) -> str:
+    if isinstance(default, tuple):
+        return ", ".join(default)
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _read_file(file: Path | None) -> dict[str, object]:
+    path = file or DEFAULT_FILE
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if file is None:
+            return {}
+        raise ConfigError(f"{path}: there is no such configuration file.") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
+        raise ConfigError(f"{path}: is no valid TOML: {error}.") from error
+
+
+def _is_foreign(variable: str, text: str) -> bool:
+    if variable == CONFIG_FILE_VARIABLE or SERVICE_LINK.fullmatch(variable):
+        return True
+    return variable.endswith("_PORT") and "://" in text
+
+
+def _find(known: Mapping[str, Setting], name: str, where: str) -> Setting:
+    if name in known:
+        return known[name]
+    raise ConfigError(f"{where}: there is no setting {_show(name)}{_did_you_mean(name, known)}")
+
+
+def _did_you_mean(word: str, words: Iterable[str]) -> str:
+    """End a sentence, with the word that was probably meant when there is one."""
+    words = list(words)
+    near = difflib.get_close_matches(word.lower(), words, n=1)
+    near = near or [other for other in words if len(word) > 2 and other.startswith(word.lower())]
+    return f'; did you mean "{near[0]}"?' if near else "."
+
+
+def _read_value(setting: Setting, value: object, where: str, *, strict: bool) -> object:
+    if not strict and setting.takes_list and isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        read = msgspec.convert(value, setting.kind, strict=strict, dec_hook=_decode_path)
+        return setting.about.check(read) if setting.about.check else read
+    except ValueError:  # msgspec.ValidationError is one
+        likely = _did_you_mean(value, setting.choices) if isinstance(value, str) else "."
+        raise ConfigError(f"{where} is {_show(value)}; allowed: {setting.allowed}{likely}") from None
+
+
+def _decode_path(kind: type, value: object) -> Path:
+    if not isinstance(value, (str, Path)):
+        raise TypeError(f"a path is text, not {type(value).__name__}")
+    if not str(value).strip() or "\0" in str(value):
+        raise ValueError("a path is not empty")
+    return Path(value)
+
+
+def _show(value: object) -> str:
+    text = PASSWORD_IN_URL.sub("***", value) if isinstance(value, str) else str(value)
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    if len(text) > LONGEST_VALUE_SHOWN:
+        text = text[:LONGEST_VALUE_SHOWN] + "…"
+    return f'"{text}"' if isinstance(value, str) else text
+
+
+def _describe(kind: msgspec.inspect.Type) -> str:
+    match kind:
+        case msgspec.inspect.Metadata(type=inner):
+            return _describe(inner)
+        case msgspec.inspect.UnionType(types=types):
+            return " or ".join(
+                _describe(part) for part in types if not isinstance(part, msgspec.inspect.NoneType)
+            )
+        case msgspec.inspect.LiteralType(values=values):
+            return " or ".join(f"`{value}`" for value in values)
+        case msgspec.inspect.BoolType():
+            return "`true` or `false`"
+        case msgspec.inspect.IntType(ge=low, le=high):
+            return f"a whole number from {low:,} to {high:,}"
+        case msgspec.inspect.FloatType(ge=low, le=high):
+            return f"a number from {low:g} to {high:,g}"
+        case _:
+            return "a path"
+
+
+def _check_together(config: Config) -> None:
+    """Refuse settings that are right alone and contradict each other."""
+    if config.store == "native" and config.clickhouse_url is None:
+        raise ConfigError('store is "native", which needs clickhouse_url (clickhouse://host:9000/database).')
+    if config.store == "embedded" and config.clickhouse_url is not None:
+        raise ConfigError(
+            'clickhouse_url is set, but store is "embedded"; set store to "native" or remove the URL.'
+        )
+    if config.store == "embedded" and config.clickhouse_cluster is not None:
+        raise ConfigError(
+            'clickhouse_cluster is set, but store is "embedded", which has no cluster; remove one.'
+        )
+    if config.listen == config.admin_listen and split_address(config.listen)[1] != 0:
+        raise ConfigError(f"listen and admin_listen are both {config.listen}; give them different ports.")
+    if config.block_max_bytes > config.journal_max_bytes:
+        raise ConfigError(
+            f"block_max_bytes ({config.block_max_bytes:,}) is more than journal_max_bytes "
+            f"({config.journal_max_bytes:,}), so that no block could become full."
+        )
