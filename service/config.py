@@ -341,10 +341,11 @@ def _did_you_mean(word: str, words: Iterable[str]) -> str:
 
 
 def _read_value(setting: Setting, value: object, where: str, *, strict: bool) -> object:
+    parts: object = value
     if not strict and setting.takes_list and isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
+        parts = [part.strip() for part in value.split(",") if part.strip()]
     try:
-        read = msgspec.convert(value, setting.kind, strict=strict, dec_hook=_decode_path)
+        read = msgspec.convert(parts, setting.kind, strict=strict, dec_hook=_decode_path)
         return setting.about.check(read) if setting.about.check else read
     except ValueError:  # msgspec.ValidationError is one
         likely = _did_you_mean(value, setting.choices) if isinstance(value, str) else "."

@@ -1,0 +1,75 @@
+# Every chore in one word; `make help` lists them. Needs Python 3.11 or newer and make, and makes the rest itself.
+
+SITE ?= localhost
+PORT ?= 8000
+ADMIN_PORT ?= $(shell expr $(PORT) + 1)
+DATA ?= data
+TESTS ?= tests
+WORKERS ?= 2
+
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# How the service is told the choices above; data_dir, listen and admin_listen are settings like any other.
+GATEHOUSE := $(BIN)/gatehouse --data-dir "$(DATA)"
+LISTEN := --listen 127.0.0.1:$(PORT) --admin-listen 127.0.0.1:$(ADMIN_PORT)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format types imports docs bench check clean
+
+help: ## list the chores
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@echo
+	@echo "make run takes SITE (localhost), PORT (8000), ADMIN_PORT (PORT + 1) and DATA (data), for example:"
+	@echo "  make run SITE=example.com PORT=9000 DATA=/var/lib/gatehouse"
+	@echo "make test takes TESTS (tests) and WORKERS (2)."
+
+run: $(VENV)/.installed ## start the service with ClickHouse inside it; says how to send a first event
+	@$(GATEHOUSE) migrate
+	@$(GATEHOUSE) sites add "$(SITE)" --if-missing
+	@$(GATEHOUSE) serve $(LISTEN) --first-steps "$(SITE)"
+
+test: $(VENV)/.installed-dev ## run all tests, after installing what they need
+	@$(BIN)/python -m tests.support.prerequisites
+	@$(BIN)/pytest -n $(WORKERS) $(TESTS)
+
+lint: $(VENV)/.installed-dev ## style (ruff)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev ## bring the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.installed-dev ## types (mypy, strict)
+	$(BIN)/mypy
+
+imports: $(VENV)/.installed-dev ## who may import whom (import-linter)
+	$(BIN)/lint-imports
+
+check: lint types imports test ## all that CI checks
+
+docs: $(VENV)/.installed-dev ## write the generated parts of README.md
+	$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.installed-dev ## events a second on one core, beside a bare handler
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the virtual environment and all caches; keeps data
+	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Gatehouse needs Python 3.11 or newer; none was found on PATH." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[embedded]"
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[embedded]" --group dev
+	@touch $@ $(VENV)/.installed
