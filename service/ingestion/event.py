@@ -1,0 +1,321 @@
+"""One event on its way through the pipeline: the named steps, in order, and the row that comes out.
+
+Source: reference sections 4.1, 4.2 and 8.7. Each step is a function that fills a part of the event or gives the reason to
+drop it; the first drop ends the run. The names are the reference's. Left out is the step for the verification agent
+(enterprise-internal); ``put_acquisition_channel`` is ours, because the channel is computed here (design.md, section 5);
+``register_session`` belongs to the actor that owns the sessions.
+"""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from msgspec import Struct, field
+
+from service.ingestion.channel import find_channel
+from service.ingestion.geolocation import NOWHERE, Geolocator, Location
+from service.ingestion.identity import RootDomains, visitor_id
+from service.ingestion.request import FieldError, Request
+from service.ingestion.revenue import NO_REVENUE, Rates, StoredRevenue, find_revenue
+from service.ingestion.rows import ClickhouseEvent, ClickhouseSession, SessionAttributes, Text
+from service.ingestion.shields import (
+    VPN_COUNTRY,
+    CompiledShields,
+    is_country_blocked,
+    is_hostname_allowed,
+    is_ip_blocked,
+    is_page_blocked,
+)
+from service.ingestion.site import Site
+from service.ingestion.source import NO_SOURCE, Source, SourceTable, find_source, infer_medium
+from service.ingestion.user_agent import UNKNOWN_USER_AGENT, UserAgent, UserAgentParser
+from service.ingestion.verdict import DropReason
+
+PAGEVIEW: Final = "pageview"
+ENGAGEMENT: Final = "engagement"
+MAX_TIMESTAMP: Final = 2**32 - 1
+"""The last second of ClickHouse's DateTime."""
+
+
+class Tables(Struct, frozen=True):
+    """The data that steps look things up in; one for the whole service."""
+
+    geo: Geolocator
+    user_agents: UserAgentParser
+    sources: SourceTable
+    root_domains: RootDomains
+    rates: Rates
+    spam: frozenset[str]
+    """Hosts of referrer spam."""
+
+
+class Context(Struct, frozen=True, kw_only=True):
+    """What the steps need beside the event itself: its site's shields, the salts of its day, the tables."""
+
+    shields: CompiledShields
+    tables: Tables
+    current_salt: bytes
+    """16 bytes."""
+    previous_salt: bytes | None
+    """The salt of the day before, None when it is not kept any more."""
+
+
+class Salts(Struct, frozen=True):
+    """The salt in force when the event happened, and the one before it."""
+
+    current: bytes
+    previous: bytes | None
+
+
+class EventAttributes(Struct):
+    """What the row of this event has for itself, filled by the steps."""
+
+    site_id: int = 0
+    timestamp: int = 0
+    name: str = ""
+    hostname: str = ""
+    pathname: Text = ""
+    scroll_depth: int = 0
+    engagement_time: int = 0
+    interactive: bool = True
+    meta_keys: tuple[str, ...] = ()
+    meta_values: tuple[Text, ...] = ()
+    revenue: StoredRevenue = NO_REVENUE
+
+
+class Event(Struct):
+    """One event for one domain of a request; the steps fill it from top to bottom."""
+
+    domain: str
+    """As sent."""
+    request: Request
+    site: Site | None = None
+    """None until the gate was passed."""
+    location: Location = NOWHERE
+    user_agent: UserAgent = UNKNOWN_USER_AGENT
+    source: Source = NO_SOURCE
+    acquisition_channel: str = ""
+    salts: Salts | None = None
+    user_id: int = 0
+    """The visitor under the salt of the event's day."""
+    previous_user_id: int | None = None
+    """The visitor under the salt of the day before, to find a session that began then."""
+    clickhouse_event_attrs: EventAttributes = field(default_factory=EventAttributes)
+    clickhouse_session_attrs: SessionAttributes = SessionAttributes()
+    """What the event would give a session of its own."""
+    clickhouse_event: ClickhouseEvent | None = None
+    """The row, once the session is known."""
+    dropped: bool = False
+    drop_reason: DropReason | None = None
+    changeset: tuple[FieldError, ...] = ()
+    """What is wrong with an invalid event."""
+
+
+class Step(NamedTuple):
+    """One step of the pipeline under the name it has in telemetry."""
+
+    name: str
+    run: Callable[[Event, Context], DropReason | None]
+
+
+def run_steps(event: Event, context: Context) -> DropReason | None:
+    """Run the steps in order and fill the event; give the reason of the first drop, None when there is none."""
+    for _, run in STEPS:
+        reason = run(event, context)
+        if reason is not None:
+            event.dropped = True
+            event.drop_reason = reason
+            return reason
+    return None
+
+
+def to_row(event: Event, session: ClickhouseSession) -> ClickhouseEvent:
+    """Give the event's row: its own attributes, and the session's for all that a session decides (reference 8.7)."""
+    attrs = event.clickhouse_event_attrs
+    revenue = attrs.revenue
+    row = ClickhouseEvent(
+        site_id=attrs.site_id,
+        user_id=session.user_id,
+        session_id=session.session_id,
+        timestamp=attrs.timestamp,
+        name=attrs.name,
+        hostname=attrs.hostname,
+        pathname=attrs.pathname,
+        meta_keys=attrs.meta_keys,
+        meta_values=attrs.meta_values,
+        scroll_depth=attrs.scroll_depth,
+        engagement_time=attrs.engagement_time,
+        revenue_source_amount=revenue.source_amount,
+        revenue_source_currency=revenue.source_currency,
+        revenue_reporting_amount=revenue.reporting_amount,
+        revenue_reporting_currency=revenue.reporting_currency,
+        attributes=session.attributes,
+    )
+    event.clickhouse_event = row
+    return row
+
+
+def to_text(value: str) -> Text:
+    """Give the text as it is stored: lone surrogates become the bytes that they stand for."""
+    if value.isascii():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape")
+    return value
+
+
+def _drop_datacenter_ip(event: Event, _context: Context) -> DropReason | None:
+    return DropReason.DC_IP if event.request.ip_class == "dc_ip" else None
+
+
+def _drop_threat_ip(event: Event, _context: Context) -> DropReason | None:
+    return DropReason.THREAT_IP if event.request.ip_class == "threat_ip" else None
+
+
+def _drop_shield_rule_hostname(event: Event, context: Context) -> DropReason | None:
+    if is_hostname_allowed(context.shields, event.request.hostname):
+        return None
+    return DropReason.SITE_HOSTNAME_ALLOWLIST
+
+
+def _drop_shield_rule_page(event: Event, context: Context) -> DropReason | None:
+    return (
+        DropReason.SITE_PAGE_BLOCKLIST if is_page_blocked(context.shields, event.request.pathname) else None
+    )
+
+
+def _drop_shield_rule_ip(event: Event, context: Context) -> DropReason | None:
+    return DropReason.SITE_IP_BLOCKLIST if is_ip_blocked(context.shields, event.request.remote_ip) else None
+
+
+def _put_geolocation(event: Event, context: Context) -> None:
+    if event.request.ip_class == "anonymous_vpn_ip":
+        event.location = Location(VPN_COUNTRY)
+    else:
+        event.location = context.tables.geo.locate(event.request.remote_ip)
+
+
+def _drop_shield_rule_country(event: Event, context: Context) -> DropReason | None:
+    if is_country_blocked(context.shields, event.location.country_code):
+        return DropReason.SITE_COUNTRY_BLOCKLIST
+    return None
+
+
+def _put_user_agent(event: Event, context: Context) -> DropReason | None:
+    event.user_agent = context.tables.user_agents.parse(event.request.user_agent)
+    return DropReason.BOT if event.user_agent.is_bot else None
+
+
+def _put_basic_info(event: Event, _context: Context) -> None:
+    assert event.site is not None, "an event that passed the gate has a site"
+    request, attrs = event.request, event.clickhouse_event_attrs
+    attrs.site_id = event.site.id
+    attrs.timestamp = request.timestamp
+    attrs.name = request.event_name
+    attrs.hostname = request.hostname
+    attrs.pathname = to_text(request.pathname)
+    attrs.scroll_depth = request.scroll_depth
+    attrs.engagement_time = request.engagement_time
+    attrs.interactive = request.interactive
+
+
+def _put_source_info(event: Event, context: Context) -> None:
+    event.source = find_source(event.request, context.tables.sources)
+
+
+def _maybe_infer_medium(event: Event, _context: Context) -> None:
+    event.source = infer_medium(event.source)
+
+
+def _put_acquisition_channel(event: Event, context: Context) -> None:
+    event.acquisition_channel = find_channel(event.source, context.tables.sources)
+
+
+def _put_props(event: Event, _context: Context) -> None:
+    props, attrs = event.request.props, event.clickhouse_event_attrs
+    if props:
+        attrs.meta_keys = tuple(key for key, _ in props)
+        attrs.meta_values = tuple(to_text(value) for _, value in props)
+
+
+def _put_revenue(event: Event, context: Context) -> None:
+    request = event.request
+    if request.revenue is not None and event.site is not None:
+        event.clickhouse_event_attrs.revenue = find_revenue(
+            request.revenue, request.event_name, event.site.revenue_goals, context.tables.rates
+        )
+
+
+def _put_salts(event: Event, context: Context) -> None:
+    event.salts = Salts(context.current_salt, context.previous_salt)
+
+
+def _put_user_id(event: Event, context: Context) -> None:
+    request = event.request
+    root = context.tables.root_domains.root_domain(request.hostname)
+    who = (request.user_agent, request.remote_ip, event.domain, root)
+    event.user_id = visitor_id(context.current_salt, *who)
+    if context.previous_salt is not None:
+        event.previous_user_id = visitor_id(context.previous_salt, *who)
+
+
+def _validate_clickhouse_event(event: Event, _context: Context) -> DropReason | None:
+    attrs = event.clickhouse_event_attrs
+    required = {"name": attrs.name, "hostname": attrs.hostname, "pathname": attrs.pathname}
+    if not all(required.values()):
+        event.changeset = tuple(
+            FieldError(name, "can't be blank") for name, value in required.items() if not value
+        )
+    elif not 0 <= attrs.timestamp <= MAX_TIMESTAMP:
+        event.changeset = (FieldError("timestamp", "is invalid"),)
+    if event.changeset:
+        return DropReason.INVALID
+    event.clickhouse_session_attrs = _session_attributes(event)
+    return None
+
+
+def _session_attributes(event: Event) -> SessionAttributes:
+    source, location, user_agent = event.source, event.location, event.user_agent
+    return SessionAttributes(
+        referrer=to_text(source.referrer),
+        referrer_source=to_text(source.referrer_source),
+        click_id_param=source.click_id_param,
+        utm_medium=to_text(source.utm_medium or ""),
+        utm_source=to_text(source.utm_source),
+        utm_campaign=to_text(source.utm_campaign),
+        utm_content=to_text(source.utm_content),
+        utm_term=to_text(source.utm_term),
+        country_code=location.country_code,
+        subdivision1_code=location.subdivision1_code,
+        subdivision2_code=location.subdivision2_code,
+        city_geoname_id=location.city_geoname_id,
+        screen_size=user_agent.screen_size,
+        operating_system=user_agent.os,
+        operating_system_version=user_agent.os_version,
+        browser=user_agent.browser,
+        browser_version=user_agent.browser_version,
+        acquisition_channel=event.acquisition_channel,
+    )
+
+
+STEPS: Final = (
+    Step("drop_datacenter_ip", _drop_datacenter_ip),
+    Step("drop_threat_ip", _drop_threat_ip),
+    Step("drop_shield_rule_hostname", _drop_shield_rule_hostname),
+    Step("drop_shield_rule_page", _drop_shield_rule_page),
+    Step("drop_shield_rule_ip", _drop_shield_rule_ip),
+    Step("put_geolocation", _put_geolocation),
+    Step("drop_shield_rule_country", _drop_shield_rule_country),
+    Step("put_user_agent", _put_user_agent),
+    Step("put_basic_info", _put_basic_info),
+    Step("put_source_info", _put_source_info),
+    Step("maybe_infer_medium", _maybe_infer_medium),
+    Step("put_acquisition_channel", _put_acquisition_channel),
+    Step("put_props", _put_props),
+    Step("put_revenue", _put_revenue),
+    Step("put_salts", _put_salts),
+    Step("put_user_id", _put_user_id),
+    Step("validate_clickhouse_event", _validate_clickhouse_event),
+)
+"""The steps of reference 4.2, in its order."""

@@ -1,0 +1,151 @@
+"""Sessions: finding, opening, continuing, and the rows that this writes. Source: reference section 8.
+
+A session is a value; every change gives a new one. ``sessions_v2`` keeps the sum of all states: −1 for the state that
+was replaced, +1 for the one that replaces it. A session row is written for every event but engagements, which only keep
+the session alive.
+
+Rules of our own are those for back-dated events (``covers_past``, ``join_late``): such an event is counted in the session
+that covers its time, and changes nothing else of it.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec.structs import replace
+
+from service.ingestion.event import PAGEVIEW, Event
+from service.ingestion.rows import ClickhouseSession, Entry
+
+SESSION_LIFETIME_S: Final = 31 * 60
+"""A session is continued when fewer seconds than this passed since it last changed: 30 whole minutes, so 30:59."""
+
+
+def covers(session: ClickhouseSession, timestamp: int) -> bool:
+    """Tell whether an event at ``timestamp`` continues the session; an earlier event always does (reference 8.3)."""
+    return timestamp - session.timestamp < SESSION_LIFETIME_S
+
+
+def covers_past(session: ClickhouseSession, timestamp: int) -> bool:
+    """Tell whether a back-dated event belongs to the session: not before its start, not too long after its end."""
+    return session.start <= timestamp and covers(session, timestamp)
+
+
+def find(
+    current: ClickhouseSession | None, previous: ClickhouseSession | None, timestamp: int
+) -> ClickhouseSession | None:
+    """Give the session that an event continues: the current visitor id's before the previous one's."""
+    if current is not None and covers(current, timestamp):
+        return current
+    if previous is not None and covers(previous, timestamp):
+        return previous
+    return None
+
+
+def open_session(event: Event, session_id: int) -> ClickhouseSession:
+    """Give the session that begins with this event, which must not be an engagement (reference 8.6)."""
+    attrs = event.clickhouse_event_attrs
+    is_pageview = attrs.name == PAGEVIEW
+    hostname = attrs.hostname if is_pageview else ""
+    page = attrs.pathname if is_pageview else ""
+    return ClickhouseSession(
+        session_id=session_id,
+        site_id=attrs.site_id,
+        user_id=event.user_id,
+        hostname=hostname,
+        timestamp=attrs.timestamp,
+        start=attrs.timestamp,
+        is_bounce=is_pageview or not attrs.interactive,
+        entry_page=page,
+        exit_page=page,
+        exit_page_hostname=hostname,
+        pageviews=int(is_pageview),
+        events=1,
+        duration=0,
+        entry_meta_keys=attrs.meta_keys,
+        entry_meta_values=attrs.meta_values,
+        attributes=event.clickhouse_session_attrs,
+    )
+
+
+def continue_session(session: ClickhouseSession, event: Event) -> ClickhouseSession:
+    """Give the session after one more event, which must not be an engagement (reference 8.5)."""
+    attrs = event.clickhouse_event_attrs
+    is_pageview = attrs.name == PAGEVIEW
+    pageviews = session.pageviews + is_pageview
+    return ClickhouseSession(
+        session_id=session.session_id,
+        site_id=session.site_id,
+        user_id=session.user_id,
+        hostname=session.hostname or (attrs.hostname if is_pageview else ""),
+        timestamp=attrs.timestamp,
+        start=session.start,
+        is_bounce=_stays_bounce(session, event, pageviews),
+        entry_page=session.entry_page or (attrs.pathname if is_pageview else ""),
+        exit_page=attrs.pathname if is_pageview else session.exit_page,
+        exit_page_hostname=attrs.hostname if is_pageview else session.exit_page_hostname,
+        pageviews=pageviews,
+        events=session.events + 1,
+        duration=abs(attrs.timestamp - session.start),
+        entry_meta_keys=session.entry_meta_keys,
+        entry_meta_values=session.entry_meta_values,
+        attributes=session.attributes,
+    )
+
+
+def touch(session: ClickhouseSession, timestamp: int) -> ClickhouseSession:
+    """Give the session kept alive by an engagement at ``timestamp``; nothing is written for it (reference 8.4)."""
+    return replace(session, timestamp=timestamp)
+
+
+def join_late(session: ClickhouseSession, event: Event) -> ClickhouseSession:
+    """Give the session with a back-dated event counted in; it must lie between the session's start and last change.
+
+    The event adds to the counts and may end the bounce. Times and pages stay as they are, except that the first
+    pageview of a session without pages gives it both its pages.
+    """
+    attrs = event.clickhouse_event_attrs
+    is_pageview = attrs.name == PAGEVIEW
+    pageviews = session.pageviews + is_pageview
+    hostname = attrs.hostname if is_pageview else ""
+    page = attrs.pathname if is_pageview else ""
+    return replace(
+        session,
+        hostname=session.hostname or hostname,
+        entry_page=session.entry_page or page,
+        exit_page=session.exit_page or page,
+        exit_page_hostname=session.exit_page_hostname or hostname,
+        is_bounce=_stays_bounce(session, event, pageviews),
+        pageviews=pageviews,
+        events=session.events + 1,
+    )
+
+
+def coalesce(entries: Iterable[Entry]) -> list[tuple[int, ClickhouseSession]]:
+    """Give the session rows of one block as pairs of sign and state, at most one −1 and one +1 for each session.
+
+    Within a block a −1 row takes back the +1 row before it, so only the first state that was replaced and the last
+    one that replaced it are left; every sum over sign × figure stays as it was. Entries must be in the order of their
+    making.
+    """
+    states: dict[int, list[ClickhouseSession | None]] = {}
+    for entry in entries:
+        session = entry.session
+        if session is None:
+            continue
+        first_and_last = states.get(session.session_id)
+        if first_and_last is None:
+            states[session.session_id] = [entry.replaced, session]
+        else:
+            first_and_last[1] = session
+    rows: list[tuple[int, ClickhouseSession]] = []
+    for replaced, session in states.values():
+        if replaced is not None:
+            rows.append((-1, replaced))
+        assert session is not None, "a state is only kept with the session that made it"
+        rows.append((1, session))
+    return rows
+
+
+def _stays_bounce(session: ClickhouseSession, event: Event, pageviews: int) -> bool:
+    attrs = event.clickhouse_event_attrs
+    return session.is_bounce and pageviews < 2 and not (attrs.interactive and attrs.name != PAGEVIEW)
