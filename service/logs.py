@@ -1,16 +1,15 @@
 """Log lines, as one JSON object each for machines or as coloured text for people.
 
 Standard ``logging`` underneath, so that libraries speak through it too. No line is written per event, and
-none may hold an address, a user agent or a URL of a visitor: who logs passes counts, names and ids as ``extra``.
+none may hold an address, a user agent or a URL of a visitor: pass counts, names and ids as ``extra``.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final, Literal, TextIO
-
-import msgspec
 
 LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -54,7 +53,8 @@ class JsonFormatter(logging.Formatter):
         fields |= dict(_extras(record))
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(fields, enc_hook=str).decode()
+        # The standard library's, because it also takes texts that are no valid Unicode.
+        return json.dumps(fields, default=str)
 
 
 class PrettyFormatter(logging.Formatter):
