@@ -6,7 +6,10 @@
     ├── ConfigError             a setting is wrong or unknown
     ├── SiteError               a change to a site, goal or shield was refused
     │   ├── SiteNotFound
+    │   ├── GoalNotFound
+    │   ├── ShieldRuleNotFound
     │   └── SiteInvalid         carries field and message
+    ├── SiteStoreUnavailable    the sites' database is locked, full, broken or away
     ├── StoreError              ClickHouse
     │   ├── StoreUnavailable    away, slow or refusing connections: try again later
     │   ├── BlockRejected       it read the block and will never take it
@@ -36,6 +39,14 @@ class SiteNotFound(SiteError):
     """No site is registered under that domain."""
 
 
+class GoalNotFound(SiteError):
+    """The site has no goal with that number."""
+
+
+class ShieldRuleNotFound(SiteError):
+    """The site has no such shield rule."""
+
+
 class SiteInvalid(SiteError):
     """A value breaks a rule; ``field`` names it, ``message`` says which rule."""
 
@@ -43,6 +54,10 @@ class SiteInvalid(SiteError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+
+class SiteStoreUnavailable(GatehouseError):
+    """The sites' database is locked, full, broken or away; nothing was changed."""
 
 
 class StoreError(GatehouseError):
