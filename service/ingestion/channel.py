@@ -1,9 +1,9 @@
-"""The acquisition channel of a visit: one of nineteen names, by the first rule that holds. Source: reference 14.7, 14.9.
+"""The acquisition channel of a visit: the first of nineteen rules that holds (reference 14.7, 14.9).
 
-The reference computes it in ClickHouse; here it is computed with the event and written as a column (design.md,
-section 5). "AI Assistants", new in June 2026, has no published place in the chain: it stands right before Organic
-Search, because those sources were search engines before, and after the paid, social and video rules, so that a tag
-that says more keeps its say.
+The reference computes it in ClickHouse; here it is computed with the event and written as a column
+(design.md, section 5). "AI Assistants", new in June 2026, has no published place in the chain: it stands
+right before Organic Search, because those sources were search engines before, and after the paid, social and
+video rules, so that a tag that says more keeps its say.
 """
 
 import re

@@ -1,9 +1,9 @@
 """One event on its way through the pipeline: the named steps, in order, and the row that comes out.
 
-Source: reference sections 4.1, 4.2 and 8.7. Each step is a function that fills a part of the event or gives the reason to
-drop it; the first drop ends the run. The names are the reference's. Left out is the step for the verification agent
-(enterprise-internal); ``put_acquisition_channel`` is ours, because the channel is computed here (design.md, section 5);
-``register_session`` belongs to the actor that owns the sessions.
+Source: reference sections 4.1, 4.2 and 8.7. Each step is a function that fills a part of the event or gives
+the reason to drop it; the first drop ends the run. The names are the reference's. Left out is the step for
+the verification agent (enterprise-internal); ``put_acquisition_channel`` is ours, because the channel is
+computed here (design.md, section 5); ``register_session`` belongs to the actor that owns the sessions.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from service.ingestion.channel import find_channel
 from service.ingestion.geolocation import NOWHERE, Geolocator, Location
 from service.ingestion.identity import RootDomains, visitor_id
 from service.ingestion.request import FieldError, Request
-from service.ingestion.revenue import NO_REVENUE, Rates, StoredRevenue, find_revenue
+from service.ingestion.revenue import NO_REVENUE, Rates, StoredRevenue, build_revenue
 from service.ingestion.rows import ClickhouseEvent, ClickhouseSession, SessionAttributes, Text
 from service.ingestion.shields import (
     VPN_COUNTRY,
@@ -118,7 +118,7 @@ class Step(NamedTuple):
 
 
 def run_steps(event: Event, context: Context) -> DropReason | None:
-    """Run the steps in order and fill the event; give the reason of the first drop, None when there is none."""
+    """Run the steps in order and fill the event; give the first drop's reason, None without a drop."""
     for _, run in STEPS:
         reason = run(event, context)
         if reason is not None:
@@ -129,7 +129,7 @@ def run_steps(event: Event, context: Context) -> DropReason | None:
 
 
 def to_row(event: Event, session: ClickhouseSession) -> ClickhouseEvent:
-    """Give the event's row: its own attributes, and the session's for all that a session decides (reference 8.7)."""
+    """Give the event's row: its own attributes, and the session's for what it decides (reference 8.7)."""
     attrs = event.clickhouse_event_attrs
     revenue = attrs.revenue
     row = ClickhouseEvent(
@@ -242,7 +242,7 @@ def _put_props(event: Event, _context: Context) -> None:
 def _put_revenue(event: Event, context: Context) -> None:
     request = event.request
     if request.revenue is not None and event.site is not None:
-        event.clickhouse_event_attrs.revenue = find_revenue(
+        event.clickhouse_event_attrs.revenue = build_revenue(
             request.revenue, request.event_name, event.site.revenue_goals, context.tables.rates
         )
 

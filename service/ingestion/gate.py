@@ -1,8 +1,9 @@
 """The gatekeeper: may this site take one more event now? Source: reference sections 5.1 and 5.2.
 
 Policies, in order: no such site, the site's time is over, blocked, too many events in this window.
-The limit counts every event that reaches the gate, also those dropped later; an event that is throttled counts too.
-Time is always the server's own, also for back-dated events: the limit protects the server, not the past.
+The limit counts every event that reaches the gate, also those dropped later; an event that is throttled
+counts too. Time is always the server's own, also for back-dated events: the limit protects the server, not
+the past.
 """
 
 from typing import Final
@@ -19,7 +20,8 @@ MS_PER_DAY: Final = 86_400_000
 class RateLimit(Struct):
     """A site's count of events in the current fixed window; changed only by the actor that owns the site.
 
-    Windows are the multiples of the scale since 1970, so bursts of twice the threshold are possible around a boundary.
+    Windows are the multiples of the scale since 1970, so bursts of twice the threshold are possible around a
+    boundary.
     """
 
     scale_s: int = 0

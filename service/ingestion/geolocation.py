@@ -1,7 +1,7 @@
 """Where a visitor is, by address: country, regions, city. Source: reference section 13.
 
-The database is one file of MaxMind's format, opened elsewhere and handed in. Both layouts in use are read: GeoIP2
-(``country.iso_code``) and flat (``country_code``, which has countries only).
+The database is one file of MaxMind's format, opened elsewhere and handed in. Both layouts in use are read:
+GeoIP2 (``country.iso_code``) and flat (``country_code``, which has countries only).
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _CITY: Final = ("city", "geoname_id")
 
 
 class Location(Struct, frozen=True, gc=False):
-    """A place as stored: ISO 3166 codes (regions as ``<country>-<code>``) and GeoNames id; empty or 0 = unknown."""
+    """A place as stored: ISO 3166 codes (regions ``<country>-<code>``), GeoNames id; unknown = empty or 0."""
 
     country_code: str = ""
     subdivision1_code: str = ""
@@ -42,7 +42,7 @@ class MmdbReader(Protocol):
     """An open database of MaxMind's format."""
 
     def get_path(self, ip_address: str, path: tuple[str | int, ...]) -> object:
-        """Give one value of the address's record, None without one. Raises ValueError when it is no address."""
+        """Give one value of an address's record, or None. Raises ValueError for what is no address."""
 
 
 class NoGeolocator:
@@ -91,5 +91,5 @@ class MmdbGeolocator:
 
 
 def parse_city_overrides(data: Mapping[str, list[int]]) -> dict[int, int]:
-    """Give district to city out of a table of city ids, each with the ids of its districts (reference 13.2)."""
+    """Give district to city out of a table of city ids with the ids of their districts (reference 13.2)."""
     return {district: int(city) for city, districts in data.items() for district in districts}

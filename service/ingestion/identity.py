@@ -44,7 +44,7 @@ class PublicSuffixes:
 
 
 def visitor_id(salt: bytes, user_agent: str | None, remote_ip: str, domain: str, root_domain: str) -> int:
-    """Give the visitor's number, 0 to 2^64 − 1: SipHash-2-4 of the four texts, run together, under a 16-byte salt.
+    """Give the visitor's number, 0 to 2^64 − 1: SipHash-2-4 of the four texts joined, under a 16-byte salt.
 
     ``domain`` is the domain as sent, not the site's; an absent user agent counts as the empty text.
     """
@@ -56,8 +56,9 @@ def visitor_id(salt: bytes, user_agent: str | None, remote_ip: str, domain: str,
 def root_domain(hostname: str, registrable: Callable[[str], str | None]) -> str:
     """Give the part of a hostname that one owner registered, lower-case; else the hostname as it is.
 
-    As it is: ``(none)``, IPv4 addresses in every form of inet_aton, and what has no registrable domain (single labels,
-    IPv6 addresses, public suffixes). A trailing dot counts as an empty last label (reference 7.2).
+    As it is: ``(none)``, IPv4 addresses in every form of inet_aton, and what has no registrable domain
+    (single labels, IPv6 addresses, public suffixes). A trailing dot counts as an empty last label (reference
+    7.2).
     """
     if hostname == NO_HOSTNAME or is_ipv4(hostname) or hostname.startswith("."):
         return hostname

@@ -1,8 +1,8 @@
 """The money of an event: what is stored for it, and in which currency. Source: reference section 12.2.
 
-An amount is stored only when the site has a revenue goal of the event's name. It is kept as sent and, converted to
-the goal's currency, as reported. Without a rate for one of the two currencies the reported amount stays NULL and the
-event is kept (the reference answers 500). Amounts are whole thousandths.
+An amount is stored only when the site has a revenue goal of the event's name. It is kept as sent and,
+converted to the goal's currency, as reported. Without a rate for one of the two currencies the reported
+amount stays NULL and the event is kept (the reference answers 500). Amounts are whole thousandths.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from service.ingestion.money import MAX_THOUSANDTHS
 from service.ingestion.request import Revenue
-
-MAX_AMOUNT_THOUSANDTHS: Final = 10**18 - 1
-"""The largest figure of ClickHouse's Decimal(18, 3)."""
 
 _CURRENCY_CHARS: Final = 3
 
@@ -56,11 +54,11 @@ def parse_rates(data: Mapping[str, object]) -> Rates:
     return Rates(base, rates)
 
 
-def find_revenue(
+def build_revenue(
     revenue: Revenue | None, event_name: str, goals: Sequence[tuple[str, str]], rates: Rates
 ) -> StoredRevenue:
-    """Give what is stored for an event's revenue; ``goals`` are pairs of event name and currency, first match wins."""
-    if revenue is None or abs(revenue.amount) > MAX_AMOUNT_THOUSANDTHS:
+    """Give what is stored for an event's revenue; ``goals`` are (event name, currency), first match wins."""
+    if revenue is None:
         return NO_REVENUE
     currency = next((currency for name, currency in goals if name == event_name), None)
     if currency is None:
@@ -72,7 +70,7 @@ def find_revenue(
 
 
 def convert(revenue: Revenue, currency: str, rates: Rates) -> int | None:
-    """Give the amount in another currency, in thousandths, halves away from zero; None when it cannot be told.
+    """Give the amount in another currency, thousandths, halves away from zero; None when it cannot be told.
 
     It cannot be told without both rates, or when the result is larger than a column holds.
     """
@@ -82,7 +80,7 @@ def convert(revenue: Revenue, currency: str, rates: Rates) -> int | None:
     if source is None or target is None:
         return None
     converted = int((revenue.amount * target / source).to_integral_value(ROUND_HALF_UP))
-    return converted if abs(converted) <= MAX_AMOUNT_THOUSANDTHS else None
+    return converted if abs(converted) <= MAX_THOUSANDTHS else None
 
 
 def _parse_rate(currency: object, value: object) -> Decimal:

@@ -1,11 +1,11 @@
 """Sessions: finding, opening, continuing, and the rows that this writes. Source: reference section 8.
 
-A session is a value; every change gives a new one. ``sessions_v2`` keeps the sum of all states: −1 for the state that
-was replaced, +1 for the one that replaces it. A session row is written for every event but engagements, which only keep
-the session alive.
+A session is a value; every change gives a new one. ``sessions_v2`` keeps the sum of all states: −1 for the
+state that was replaced, +1 for the one that replaces it. A session row is written for every event but
+engagements, which only keep the session alive.
 
-Rules of our own are those for back-dated events (``covers_past``, ``join_late``): such an event is counted in the session
-that covers its time, and changes nothing else of it.
+Rules of our own are those for back-dated events (``covers_past``, ``join_late``): such an event is counted in
+the session that covers its time, and changes nothing else of it.
 """
 
 from collections.abc import Iterable
@@ -17,16 +17,16 @@ from service.ingestion.event import PAGEVIEW, Event
 from service.ingestion.rows import ClickhouseSession, Entry
 
 SESSION_LIFETIME_S: Final = 31 * 60
-"""A session is continued when fewer seconds than this passed since it last changed: 30 whole minutes, so 30:59."""
+"""A session is continued until this much time has passed since its last change: 30:59 is still in time."""
 
 
 def covers(session: ClickhouseSession, timestamp: int) -> bool:
-    """Tell whether an event at ``timestamp`` continues the session; an earlier event always does (reference 8.3)."""
+    """Tell whether an event at ``timestamp`` continues the session; an earlier one does (reference 8.3)."""
     return timestamp - session.timestamp < SESSION_LIFETIME_S
 
 
 def covers_past(session: ClickhouseSession, timestamp: int) -> bool:
-    """Tell whether a back-dated event belongs to the session: not before its start, not too long after its end."""
+    """Tell whether a back-dated event belongs to the session: neither before its start nor long after it."""
     return session.start <= timestamp and covers(session, timestamp)
 
 
@@ -93,15 +93,15 @@ def continue_session(session: ClickhouseSession, event: Event) -> ClickhouseSess
 
 
 def touch(session: ClickhouseSession, timestamp: int) -> ClickhouseSession:
-    """Give the session kept alive by an engagement at ``timestamp``; nothing is written for it (reference 8.4)."""
+    """Give the session kept alive by an engagement at ``timestamp``; this writes no row (reference 8.4)."""
     return replace(session, timestamp=timestamp)
 
 
 def join_late(session: ClickhouseSession, event: Event) -> ClickhouseSession:
-    """Give the session with a back-dated event counted in; it must lie between the session's start and last change.
+    """Give the session with a back-dated event counted in, one between the session's start and last change.
 
-    The event adds to the counts and may end the bounce. Times and pages stay as they are, except that the first
-    pageview of a session without pages gives it both its pages.
+    The event adds to the counts and may end the bounce. Times and pages stay as they are, except that the
+    first pageview of a session without pages gives it both its pages.
     """
     attrs = event.clickhouse_event_attrs
     is_pageview = attrs.name == PAGEVIEW
@@ -121,11 +121,11 @@ def join_late(session: ClickhouseSession, event: Event) -> ClickhouseSession:
 
 
 def coalesce(entries: Iterable[Entry]) -> list[tuple[int, ClickhouseSession]]:
-    """Give the session rows of one block as pairs of sign and state, at most one −1 and one +1 for each session.
+    """Give the session rows of one block as (sign, state), at most one −1 and one +1 for each session.
 
-    Within a block a −1 row takes back the +1 row before it, so only the first state that was replaced and the last
-    one that replaced it are left; every sum over sign × figure stays as it was. Entries must be in the order of their
-    making.
+    Within a block a −1 row takes back the +1 row before it, so only the first state that was replaced and the
+    last one that replaced it are left; every sum over sign × figure stays as it was. Entries must be in the
+    order of their making.
     """
     states: dict[int, list[ClickhouseSession | None]] = {}
     for entry in entries:

@@ -1,7 +1,7 @@
 """A site's shields: which hostnames are let in, which pages, addresses and countries are kept out.
 
-Source: reference section 6. Two things differ on purpose: IP rules are matched as addresses, not as text, and may be
-CIDR ranges. The rules are kept as text (``Shields``) and compiled once per site (``compile_shields``).
+Source: reference section 6. Two things differ on purpose: IP rules are matched as addresses, not as text, and
+may be CIDR ranges. The rules are kept as text (``Shields``) and compiled once per site (``compile_shields``).
 """
 
 import ipaddress
@@ -91,7 +91,7 @@ def is_page_blocked(shields: CompiledShields, pathname: str) -> bool:
 
 
 def is_ip_blocked(shields: CompiledShields, remote_ip: str) -> bool:
-    """Tell whether an IP rule covers the address, however it is written; what is no address is not blocked."""
+    """Tell whether an IP rule covers the address, however it is written; what is no address never is."""
     if not shields.networks:
         return False
     try:
@@ -208,8 +208,8 @@ def _matches_any(patterns: tuple[Pattern, ...], text: str) -> bool:
 def _matches(pieces: tuple[str, ...], text: str) -> bool:
     """Walk the pieces from left to right, each at its first place: no backtracking, whatever the pattern.
 
-    The first place is always as good as a later one, because it leaves a longer rest to the pieces after it and the
-    gap before it is the shortest.
+    The first place is always as good as a later one, because it leaves a longer rest to the pieces after it
+    and the gap before it is the shortest.
     """
     first, *middle = pieces
     if not middle:

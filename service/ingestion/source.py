@@ -1,11 +1,11 @@
-"""Where a visit came from: referrer, source, campaign tags, click id. Source: reference sections 14.1 to 14.5 and 14.9.
+"""Where a visit came from: referrer, source, campaign tags, click id (reference 14.1 to 14.5 and 14.9).
 
-A tag in the URL goes before the referrer. Names of sources come from a table that is handed in; its hosts stand for
-their subdomains too, the longest host wins, and within a host the longest path (the reference goes by file order).
+A tag in the URL goes before the referrer. Names of sources come from a table that is handed in; its hosts
+stand for their subdomains too, the longest host wins, and within a host the longest path (the reference goes
+by file order).
 """
 
 import enum
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,15 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from service.ingestion.request import Request
+from service.ingestion.url import split
 
 TAG_PARAMETERS: Final = ("utm_source", "source", "ref")
 CLICK_ID_PARAMETERS: Final = ("gclid", "gbraid", "wbraid", "msclkid", "fbclid", "twclid")
 APP_PREFIX: Final = "android-app://"
 
 _SCHEMES: Final = frozenset({"http", "https", "android-app"})
-_REFERRER: Final = re.compile(
-    r"(?:([^:/?#]+):)?(?://(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^:/?#]*)[^/?#]*)?([^?#]*)", re.DOTALL
-)
 _ANY_SUFFIX: Final = ".*"
 _SECOND_LEVELS: Final = frozenset({"co", "com", "net", "org"})
 
@@ -56,7 +54,7 @@ NO_SOURCE: Final = Source()
 
 
 class Referrer(Struct, frozen=True, gc=False):
-    """A valid referrer, cut to what counts. ``host`` has no ``www.``; ``prefix`` is ``android-app://`` or empty."""
+    """A valid referrer cut to what counts: ``android-app://`` or nothing, host without ``www.``, path."""
 
     prefix: str
     host: str
@@ -64,7 +62,7 @@ class Referrer(Struct, frozen=True, gc=False):
 
 
 class SourceEntry(Struct, frozen=True, forbid_unknown_fields=True):
-    """One source of the table: its name, its hosts (``host``, ``host/path`` or ``name.*``) and other names for it."""
+    """One source: its name, its hosts (``host``, ``host/path`` or ``name.*``) and other names for it."""
 
     name: str
     category: Category | None = None
@@ -91,7 +89,7 @@ class SourceTable:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> "SourceTable":
-        """Read a table with a list named ``source``. Raises msgspec.ValidationError that says where it is wrong."""
+        """Read a table with a list named ``source``. Raises msgspec.ValidationError that says where."""
         return cls(msgspec.convert(data.get("source", []), list[SourceEntry]))
 
     def name(self, text: str) -> str:
@@ -155,11 +153,12 @@ def find_source(request: Request, table: SourceTable) -> Source:
         if referrer is None:
             return NO_SOURCE
         return Source(_stored_referrer(referrer), table.find(referrer))
-    tag = next((query[name] for name in TAG_PARAMETERS if name in query), None)
+    tag_name = _first_present(TAG_PARAMETERS, query)
+    tag = query[tag_name] if tag_name else None
     return Source(
         referrer=_stored_referrer(referrer) if referrer is not None else "",
         referrer_source=_source_name(tag, referrer, table),
-        click_id_param=next((name for name in CLICK_ID_PARAMETERS if name in query), ""),
+        click_id_param=_first_present(CLICK_ID_PARAMETERS, query),
         utm_medium=query.get("utm_medium"),
         utm_source=tag or "",
         utm_campaign=query.get("utm_campaign", ""),
@@ -176,24 +175,14 @@ def infer_medium(source: Source) -> Source:
 
 
 def parse_referrer(referrer: str, url_host: str | None) -> Referrer | None:
-    """Give a referrer cut to what counts; None when it is not valid or is the site itself (reference 14.2)."""
-    scheme, host, path = split_referrer(referrer)
-    if scheme not in _SCHEMES or not host:
+    """Give a referrer cut to what counts; None when it is invalid or is the site itself (reference 14.2)."""
+    url = split(referrer)
+    if url.scheme not in _SCHEMES or not url.host:
         return None
-    host = host.removeprefix("www.")
+    host = url.host.removeprefix("www.")
     if host in ("", "localhost") or host == (url_host or "").removeprefix("www."):
         return None
-    return Referrer(APP_PREFIX if scheme == "android-app" else "", host, path)
-
-
-def split_referrer(referrer: str) -> tuple[str, str | None, str]:
-    """Give scheme (lower-case), host (None when there is no ``//``) and path, by the grammar of RFC 3986."""
-    match = _REFERRER.match(referrer)
-    assert match is not None, "every part of the grammar may be empty"
-    scheme, host, path = match.groups()
-    if host is not None and host.startswith("["):
-        host = host[1:-1]
-    return (scheme or "").lower(), host, path
+    return Referrer(APP_PREFIX if url.scheme == "android-app" else "", host, url.path)
 
 
 def is_spam_referrer(referrer: str | None, spam: frozenset[str]) -> bool:
@@ -203,7 +192,7 @@ def is_spam_referrer(referrer: str | None, spam: frozenset[str]) -> bool:
     """
     if not referrer:
         return False
-    host = split_referrer(referrer)[1]
+    host = split(referrer).host
     if host is None:
         return False
     host = host.removeprefix("www.")
@@ -211,6 +200,13 @@ def is_spam_referrer(referrer: str | None, spam: frozenset[str]) -> bool:
 
 
 _INFERRED: Final = frozenset({("Google", "gclid"), ("Bing", "msclkid")})
+
+
+def _first_present(names: tuple[str, ...], query: Mapping[str, str]) -> str:
+    for name in names:
+        if name in query:
+            return name
+    return ""
 
 
 def _stored_referrer(referrer: Referrer) -> str:

@@ -1,8 +1,9 @@
-"""What a visitor's user agent says: bot or not, browser, system, kind of device. Source: reference section 15.
+"""What a visitor's user agent says: bot or not, browser, system, kind of device (reference section 15).
 
-The text is taken apart by a parser that is handed in (ua-parser); here its words become those of Matomo, which the
-tables speak, and the rules of reference 15.3 are kept. The kind of device is told by these rules, in order: television
-or console → Desktop; tablet → Tablet; telephone → Mobile; a desktop system → Desktop; else unknown.
+The text is taken apart by a parser that is handed in (ua-parser); here its words become those of Matomo,
+which the tables speak, and the rules of reference 15.3 are kept. The kind of device is told by these rules,
+in order: television or console → Desktop; tablet → Tablet; telephone → Mobile; a desktop system → Desktop;
+else unknown.
 """
 
 import re

@@ -1,6 +1,7 @@
 """What becomes of one event for one domain: buffered, dropped with a reason, or refused for now.
 
-Source: reference section 4.3. The reasons of the remote persistor and of enterprise-internal features are left out.
+Source: reference section 4.3. The reasons of the remote persistor and of enterprise-internal features are
+left out.
 """
 
 import enum
