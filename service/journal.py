@@ -1,0 +1,352 @@
+"""The write-ahead journal: what was appended here before it was acknowledged survives the end of the process.
+
+Rules it keeps (design sections 3 to 5):
+
+- One writer: a lock file keeps a second process out of the folder.
+- A segment is a block. The first append begins it, ``rotate`` closes it, and its random id is the block's id
+  and deduplication token: a replay after a crash rebuilds the same block under the same token.
+- An append is all or nothing, and what cannot be read is set aside, never deleted (``service.segment``).
+- What an append promises is the ``durability``: ``memory`` ends with the process, ``os`` survives kill -9,
+  ``fsync`` survives power loss once ``sync`` has returned.
+
+The folder holds ``lock``, the segments ``<sequence>-<id>.gh`` (their format: ``service.wire.record``),
+``damaged/`` for what cannot be read and ``rejected/`` for the blocks that ClickHouse will never take. A
+journal belongs to one actor; only ``read`` may be called from another thread.
+"""
+
+import fcntl
+import logging
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from msgspec import Struct, structs
+
+from service import clock
+from service.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked
+from service.ingestion.rows import Entry
+from service.segment import (
+    FileSegment,
+    MemorySegment,
+    OpenSegment,
+    SegmentInfo,
+    inspect,
+    make_folder,
+    set_aside,
+    set_tail_aside,
+    translated,
+    write_segment,
+    write_text,
+)
+from service.wire import record
+
+Durability = Literal["memory", "os", "fsync"]
+
+LOCK_FILE: Final = "lock"
+REJECTED_FOLDER: Final = "rejected"
+
+log: Final = logging.getLogger(__name__)
+
+
+class JournalStatistics(Struct, frozen=True):
+    """How full the journal is; ``segments`` and ``bytes`` count the open segment too."""
+
+    segments: int
+    bytes: int
+    max_bytes: int
+    oldest_sequence: int | None
+    oldest_created_ms: int | None
+    """UTC milliseconds since 1970: how far the database is behind."""
+    records_appended: int
+    """Since the journal was opened."""
+
+
+class Journal:
+    """Segments, one of them open for appending; made by ``Journal.open``."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        durability: Durability,
+        max_bytes: int,
+        now: clock.Clock,
+        fdatasync: Callable[[int], None],
+    ) -> None:
+        self._folder = folder
+        self._durability = durability
+        self._max_bytes = max_bytes
+        self._now = now
+        self._fdatasync = fdatasync if durability == "fsync" else None
+        self._lock: int | None = _lock(folder)  # descriptor that holds the lock; None once closed
+        self._open: OpenSegment | None = None  # begun by the first append after a rotate
+        self._closed: dict[int, SegmentInfo] = {}  # by sequence, ascending: closed and not yet removed
+        self._in_memory: dict[int, bytes] = {}  # the records of those closed segments that have no file
+        self._leftover: list[SegmentInfo] = []  # removed, but the disk refused to delete the file
+        self._closed_bytes = 0  # of _closed and _leftover: an append must not cost more with a long backlog
+        self._next_sequence = 1
+        self._records_appended = 0
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        durability: Durability,
+        max_bytes: int,
+        now: clock.Clock = clock.wall,
+        fdatasync: Callable[[int], None] = os.fdatasync,
+    ) -> Self:
+        """Take the folder over, making it if need be, and find what an earlier process left: ``pending``.
+
+        Reads every segment once, which takes a while after a long outage of the database. Raises
+        JournalLocked when another process owns the folder, JournalError when it cannot be used.
+        """
+        try:
+            make_folder(folder)
+            journal = cls(folder, durability=durability, max_bytes=max_bytes, now=now, fdatasync=fdatasync)
+        except OSError as error:
+            raise translated(error, folder) from error
+        try:
+            journal._recover()
+        except OSError as error:
+            journal.close()
+            raise translated(error, folder) from error
+        return journal
+
+    def append(self, payloads: Sequence[bytes]) -> None:
+        """Write payloads made by ``record.encode_entry`` in one piece; with ``os`` they now survive kill -9.
+
+        Raises JournalFull (the limit or the disk is reached) or JournalError; none of them is kept then.
+        """
+        if not payloads:
+            return
+        data = b"".join(map(record.frame, payloads))
+        if self._bytes + len(data) > self._max_bytes:
+            raise JournalFull(
+                f"The journal is full: {self._bytes} of {self._max_bytes} bytes, {len(data)} do not fit."
+            )
+        if self._open is not None and self._open.sealed and not self._open.info.records:
+            self.rotate()  # it belongs to no block yet: whoever appends need not know that it failed
+        if self._open is None:
+            self._open = self._begin()
+        self._open.write(data, records=len(payloads))
+        self._records_appended += len(payloads)
+
+    async def sync(self) -> None:
+        """Return when all that was appended before the call is as durable as ``durability`` says.
+
+        Raises JournalError when the disk does not confirm: what was not confirmed is gone then, and a block
+        already begun takes nothing more until ``rotate``. Cancelled, it says nothing about what is safe.
+        """
+        if self._open is not None:
+            await self._open.sync()
+
+    def rotate(self) -> SegmentInfo | None:
+        """Close the open segment and give it; None when nothing is in it. The next append begins another.
+
+        With ``fsync``, records for which no ``sync`` has returned are taken back: nobody was told that they
+        are safe, and a sync that still waits for them raises.
+        """
+        segment = self._open
+        if segment is None:
+            return None
+        segment.close()
+        self._open = None
+        if not segment.info.records:
+            return None
+        self._keep(segment.info)
+        if isinstance(segment, MemorySegment):
+            self._in_memory[segment.info.sequence] = bytes(segment.data)
+        return segment.info
+
+    def pending(self) -> list[SegmentInfo]:
+        """Give the closed segments, also of an earlier process, that were not let go of yet; oldest first."""
+        return list(self._closed.values())
+
+    def read(self, segment: SegmentInfo) -> list[Entry]:
+        """Give the entries of a closed segment in the order of their appends.
+
+        What has become unreadable is set aside. Raises JournalError when there is no such segment, or the
+        disk does not give it. May be called from another thread while nobody lets go of that segment.
+        """
+        known = self._closed.get(segment.sequence)
+        if known is None:
+            raise JournalError(f"There is no closed segment {segment.file_name} in the journal.")
+        data = self._data(known)
+        entries, end, problem = _decode(data)
+        if problem:
+            self._without_tail(known, data[end:], records=len(entries), problem=problem)
+        return entries
+
+    def remove(self, segment: SegmentInfo) -> None:
+        """Delete a closed segment, because its block is stored. Removing it twice is no error.
+
+        Where the disk refuses, it is tried again with every later removal; if the process ends before, the
+        next one replays it under its old token.
+        """
+        known = self._closed.pop(segment.sequence, None)
+        if known is None:
+            return
+        if self._in_memory.pop(known.sequence, None) is None:
+            self._leftover.append(known)
+            self._delete_leftover()
+        else:
+            self._closed_bytes -= known.bytes
+
+    def set_aside(self, segment: SegmentInfo, reason: str) -> None:
+        """Keep a closed segment in ``rejected/``, the reason beside it: ClickHouse will never take its block.
+
+        Where the disk refuses it stays where it is, and the next start tries its block again.
+        """
+        known = self._closed.pop(segment.sequence, None)
+        if known is None:
+            return
+        self._closed_bytes -= known.bytes
+        target = self._folder / REJECTED_FOLDER / known.file_name
+        try:
+            make_folder(target.parent)
+            if known.sequence in self._in_memory:
+                write_segment(target, known, self._in_memory.pop(known.sequence))
+            else:
+                (self._folder / known.file_name).replace(target)
+            write_text(target.with_suffix(".txt"), reason + "\n")
+        except OSError as error:
+            log.error("journal: rejected segment %s cannot be set aside: %s", known.file_name, error.strerror)
+        else:
+            log.error("journal: rejected segment %s was moved to %s: %s", known.file_name, target, reason)
+
+    def statistics(self) -> JournalStatistics:
+        """Tell how full the journal is; costs the same whatever the backlog."""
+        open_info = self._open.info if self._open else None
+        oldest = next(iter(self._closed.values()), open_info)
+        return JournalStatistics(
+            segments=len(self._closed) + (open_info is not None),
+            bytes=self._bytes,
+            max_bytes=self._max_bytes,
+            oldest_sequence=oldest.sequence if oldest else None,
+            oldest_created_ms=oldest.created_ms if oldest else None,
+            records_appended=self._records_appended,
+        )
+
+    def close(self) -> None:
+        """Let go of the files and the lock; the next ``open`` finds what is on disk. Safe to call twice."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+        self._delete_leftover()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether a closed segment may leave memory, because ``read`` finds it on the disk."""
+        return self._durability != "memory"
+
+    @property
+    def _bytes(self) -> int:
+        return self._closed_bytes + (self._open.info.bytes if self._open else 0)
+
+    def _begin(self) -> OpenSegment:
+        assert self._lock is not None, "the journal is closed"
+        info = SegmentInfo(
+            sequence=self._next_sequence,
+            id=uuid.uuid4().hex,
+            created_ms=int(self._now() * 1000),
+            bytes=record.HEADER_BYTES,
+            records=0,
+        )
+        self._next_sequence += 1
+        if self._durability == "memory":
+            return MemorySegment(info)
+        return FileSegment(self._folder, info, fdatasync=self._fdatasync)
+
+    def _keep(self, segment: SegmentInfo) -> None:
+        self._closed[segment.sequence] = segment
+        self._closed_bytes += segment.bytes
+
+    def _recover(self) -> None:
+        for path in sorted(self._folder.glob("*.gh")):
+            if path.stat().st_size <= record.HEADER_BYTES:
+                path.unlink()  # begun and never appended to
+                continue
+            try:
+                segment, data = inspect(path)
+            except JournalCorrupt as error:
+                set_aside(path, str(error))
+                continue
+            self._next_sequence = segment.sequence + 1
+            found = record.read_records(data)
+            segment = structs.replace(segment, records=len(found.payloads))
+            if found.problem is not None:
+                tail = data[found.clean_end :]
+                segment = self._without_tail(segment, tail, records=segment.records, problem=found.problem)
+            if segment.records:
+                self._keep(segment)
+
+    def _without_tail(self, segment: SegmentInfo, tail: bytes, *, records: int, problem: str) -> SegmentInfo:
+        """Set the unreadable end of a segment aside and give what is good in it."""
+        good = structs.replace(segment, bytes=segment.bytes - len(tail), records=records)
+        try:
+            set_tail_aside(self._folder / segment.file_name, good, tail, problem)
+        except OSError as error:
+            # A full disk must not keep the good records from the database; the next start tries this again.
+            log.error(
+                "journal: %s: its unreadable end cannot be set aside: %s", segment.file_name, error.strerror
+            )
+        return good
+
+    def _data(self, segment: SegmentInfo) -> bytes:
+        data = self._in_memory.get(segment.sequence)
+        if data is not None:
+            return data
+        path = self._folder / segment.file_name
+        try:
+            with path.open("rb") as file:
+                return file.read(segment.bytes)[record.HEADER_BYTES :]
+        except OSError as error:
+            raise translated(error, path) from error
+
+    def _delete_leftover(self) -> None:
+        while self._leftover:
+            segment = self._leftover[-1]
+            try:
+                (self._folder / segment.file_name).unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("journal: %s cannot be deleted yet: %s", segment.file_name, error.strerror)
+                return
+            self._leftover.pop()
+            self._closed_bytes -= segment.bytes
+
+
+def _decode(data: bytes) -> tuple[list[Entry], int, str]:
+    """Give the entries that can be read, the offset behind the last, and what is wrong there, if anything."""
+    found = record.read_records(data)
+    entries: list[Entry] = []
+    end = 0
+    for payload in found.payloads:
+        try:
+            entries.append(record.decode_entry(payload))
+        except record.RecordError as error:
+            return entries, end, str(error)
+        end += record.FRAME_BYTES + len(payload)
+    return entries, end, found.problem or ""
+
+
+def _lock(folder: Path) -> int:
+    path = folder / LOCK_FILE
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise JournalLocked(
+            f"The journal in {folder} is in use by process {owner}: one service at a time may write to it."
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
