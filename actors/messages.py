@@ -1,17 +1,46 @@
 """Every message of the system: its protocol on one page, grouped by receiver.
 
-Imperative names are orders or questions; past participles are facts told.
+Imperative names are orders or questions; past participles are facts told. Messages only point down the tree,
+front to site to buffer to inserter, so that no two actors can wait for each other.
 """
 
-import enum
 from collections.abc import Sequence
 
 from msgspec import Struct
 
+from actors.runtime import Envelope
+from service.clickhouse.store import BlockTrigger
+from service.ingestion.event import Event
 from service.ingestion.request import Request
 from service.ingestion.rows import Entry
 from service.ingestion.site import Site
 from service.ingestion.verdict import Buffered, Dropped, DropReason, Retry, RetryReason, Verdict
+from service.segment import SegmentInfo
+
+# -- to every actor
+# ---------------------------------------------------------------------------------------------------
+
+
+class Tick(Struct, frozen=True):
+    """The clock moved; ``now`` is UTC epoch seconds."""
+
+    now: float
+
+
+# -- to the front
+# -----------------------------------------------------------------------------------------------------
+
+
+class Ingest(Struct, frozen=True):
+    """Judge one request; answered with BuildResult."""
+
+    request: Request
+
+
+class IngestBatch(Struct, frozen=True):
+    """Judge the requests of one batch, in the order given; answered with a list of BuildResult."""
+
+    requests: Sequence[Request]
 
 
 class BuildResult(Struct, frozen=True):
@@ -33,3 +62,91 @@ class BuildResult(Struct, frozen=True):
     def refused(self) -> list[tuple[str, RetryReason]]:
         """The domains whose event was not judged and may be sent again."""
         return [(domain, verdict.reason) for domain, verdict in self.outcomes if isinstance(verdict, Retry)]
+
+
+class CloseDoor(Struct, frozen=True):
+    """Refuse all that comes from now on with ``not_ready``.
+
+    Answered when no request is in flight any more.
+    """
+
+
+# -- to a site
+# --------------------------------------------------------------------------------------------------------
+
+
+class Offer(Struct, frozen=True):
+    """Judge one event for this site; answered with a Verdict."""
+
+    event: Event
+
+
+class SiteChanged(Struct, frozen=True):
+    """The site is now like this; in force for the next message. None: it is gone."""
+
+    site: Site | None
+
+
+# -- to the inserter
+# --------------------------------------------------------------------------------------------------
+
+
+class Insert(Struct, frozen=True):
+    """Insert one block exactly once, however long it takes; answered with Inserted or Rejected."""
+
+    segment: SegmentInfo
+    trigger: BlockTrigger
+    entries: Sequence[Entry] | None
+    """None: they are to be read from the journal."""
+
+
+class Inserted(Struct, frozen=True):
+    """The block is stored."""
+
+
+class Rejected(Struct, frozen=True):
+    """The block will never be taken, and why."""
+
+    reason: str
+
+
+# -- to the buffer
+# ----------------------------------------------------------------------------------------------------
+
+
+class Append(Struct, frozen=True):
+    """Make these entries durable, all or none; answered with True or False.
+
+    The senders, one an entry, get their verdict from the buffer itself: Buffered, or Retry.
+    ``epoch`` fences a site's appends: after one was refused, the others of the same epoch are refused as
+    well, because their session rows build on rows that were never written.
+    """
+
+    site_id: int
+    epoch: int
+    entries: Sequence[Entry]
+    senders: Sequence[Envelope]
+
+
+class Flush(Struct, frozen=True):
+    """Insert all that is held.
+
+    Answered with the number of events that were waiting, once they are in ClickHouse.
+    """
+
+
+class InsertEnded(Struct, frozen=True):
+    """The inserter has done with the block it was given."""
+
+    outcome: Inserted | Rejected | None
+    """None: the inserter failed; the block is still to be inserted."""
+
+
+# -- to the directory
+# -------------------------------------------------------------------------------------------------
+
+
+class Reload(Struct, frozen=True):
+    """A site was changed in the store; answered when the change is in force."""
+
+    site_id: int

@@ -1,4 +1,4 @@
-"""Where rows go, as an interface: the buffer and counters actors and the command line know no more than this."""
+"""Where rows go, as an interface: neither the actors nor the command line know more than this."""
 
 import enum
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +15,8 @@ class BlockTrigger(enum.StrEnum):
     SIZE = "size"
     AGE = "age"
     FLUSH = "flush"
-    SHUTDOWN = "shutdown"
+    FAILURE = "failure"
+    """The journal's segment takes nothing more."""
     REPLAY = "replay"
 
 
@@ -54,7 +55,7 @@ class ClickhouseStore(Protocol):
     """ClickHouse, wherever it runs. Every method raises StoreUnavailable when it is away."""
 
     async def start(self) -> None:
-        """Open it and learn from the tables which columns can be inserted. Raises StoreError with a sentence."""
+        """Open it and learn which columns the tables take. Raises StoreError with a sentence."""
 
     async def insert_block(self, block: Block) -> None:
         """Insert both tables' rows; when it returns they are stored. The same block twice is stored once.
@@ -69,10 +70,10 @@ class ClickhouseStore(Protocol):
         """Run one statement that answers nothing (DDL)."""
 
     async def query(self, sql: str) -> list[dict[str, object]]:
-        """Run a SELECT and give its rows as JSON values, for migrations, checks and tests. Raises QueryFailed."""
+        """Run a SELECT and give its rows as JSON values: decimals and times are text. Raises QueryFailed."""
 
     def query_text(self, sql: str, *, output_format: str) -> AsyncIterator[bytes]:
-        """Stream the answer of a person's SELECT in a format of ClickHouse's (``gatehouse sql``). Raises QueryFailed.
+        """Stream the answer of a person's SELECT in a format of ClickHouse's. Raises QueryFailed.
 
         Read-only: a statement that would change anything is refused.
         """

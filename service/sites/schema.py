@@ -3,7 +3,8 @@
 A migration that was released is never edited: a change is a new one at the end.
 
 ``AUTOINCREMENT`` is deliberate: rows in ClickHouse carry a site's number for ever, so none is given twice.
-``revision`` is kept by triggers, so that no writer, not even a person with ``sqlite3``, can forget it.
+``revision`` counts all changes, ``changes`` holds the number of each site's last one; triggers keep both, so that
+no writer, not even a person with ``sqlite3``, can forget it.
 """
 
 from typing import Final
@@ -56,13 +57,17 @@ _TABLES: Final = (
     "CREATE TABLE salts (day INTEGER PRIMARY KEY, salt BLOB NOT NULL CHECK (length(salt) = 16)) STRICT",
     "CREATE TABLE revision (number INTEGER NOT NULL) STRICT",
     "INSERT INTO revision VALUES (0)",
+    "CREATE TABLE changes (site_id INTEGER PRIMARY KEY, number INTEGER NOT NULL) STRICT",
+    "CREATE INDEX changes_number ON changes (number)",
 )
 
 _REVISION_TRIGGERS: Final = tuple(
-    f"CREATE TRIGGER {table}_{event.lower()} AFTER {event} ON {table}"  # noqa: S608 - literals, below
-    " BEGIN UPDATE revision SET number = number + 1; END"
-    for table in ("sites", "goals", "shield_rules")
-    for event in ("INSERT", "UPDATE", "DELETE")
+    f"CREATE TRIGGER {table}_{event.lower()} AFTER {event} ON {table} BEGIN"  # noqa: S608 - literals, below
+    " UPDATE revision SET number = number + 1;"
+    f" INSERT OR REPLACE INTO changes SELECT {row}.{key}, number FROM revision;"
+    " END"
+    for table, key in (("sites", "id"), ("goals", "site_id"), ("shield_rules", "site_id"))
+    for event, row in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD"))
 )
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_TABLES + _REVISION_TRIGGERS,)

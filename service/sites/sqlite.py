@@ -109,6 +109,11 @@ class SqliteSiteStore:
         ((number,),) = await self._ask("SELECT number FROM revision")
         return msgspec.convert(number, int)
 
+    async def changed_since(self, revision: int) -> Sequence[int]:
+        """Give the sites that were changed, or deleted, after the store had this revision."""
+        rows = await self._ask("SELECT site_id FROM changes WHERE number > ? ORDER BY number", revision)
+        return [site_id for (site_id,) in rows]
+
     async def salts(self, *, today: int) -> dict[int, bytes]:
         """Give the salts by day (days since 1970, UTC) from yesterday on, making those of today and tomorrow.
 

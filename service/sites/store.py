@@ -33,6 +33,9 @@ class SiteStore(Protocol):
     async def revision(self) -> int:
         """Give a number that grows with every change, also of another process."""
 
+    async def changed_since(self, revision: int) -> Sequence[int]:
+        """Give the sites that were changed, or deleted, after the store had this revision."""
+
     async def salts(self, *, today: int) -> dict[int, bytes]:
         """Give the salts by day (days since 1970, UTC) from yesterday on, making those of today and tomorrow.
 

@@ -1,0 +1,214 @@
+"""The BufferActor: makes entries durable, groups them into blocks, keeps them until ClickHouse has them.
+
+- An entry is acknowledged only after the journal has it; a batch of appends is one write.
+- A journal segment is a block: its id, fixed before the first row, is the block's deduplication token, so a
+  block that is sent twice, even by another process after a crash, is stored once.
+- Blocks are inserted one at a time and in order by the InserterActor; only a few wait in memory, the rest on
+  disk.
+- Once an append of a site was refused, all of that site's appends of the same epoch are refused: their
+  session rows build on rows that were never written.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from typing import ClassVar
+
+from msgspec import Struct
+
+from actors.messages import Append, Flush, Insert, Inserted, InsertEnded, Rejected, Tick
+from actors.runtime import Actor, Envelope, MailboxFull, Ref
+from actors.status import Status
+from service.clickhouse.store import BlockTrigger
+from service.clock import Clock
+from service.errors import JournalError
+from service.ingestion.rows import Entry
+from service.ingestion.verdict import BUFFERED, Retry, RetryReason
+from service.journal import Journal
+from service.segment import SegmentInfo
+from service.wire.record import encode_entry
+
+log = logging.getLogger(__name__)
+
+JOURNAL_UNAVAILABLE = Retry(RetryReason.JOURNAL_UNAVAILABLE)
+
+
+class BlockLimits(Struct, frozen=True):
+    """When a block is closed, and how many closed ones may wait in memory."""
+
+    max_rows: int = 10_000
+    """Events in one block."""
+    max_age_s: float = 1.0
+    """Seconds from the first event of a block to its closing."""
+    max_waiting: int = 4
+    """Closed blocks whose entries stay in memory.
+
+    Those beyond are read from the journal when their turn comes.
+    """
+
+
+class _Waiting:
+    """A closed block that is not in ClickHouse yet."""
+
+    __slots__ = ("entries", "events", "segment", "trigger")
+
+    def __init__(self, segment: SegmentInfo, trigger: BlockTrigger, entries: list[Entry] | None) -> None:
+        self.segment = segment
+        self.trigger = trigger
+        self.entries = entries
+        """None: on disk only."""
+        self.events = segment.records
+
+
+class BufferActor(Actor):
+    """Owns the journal, the open block, and the queue of closed ones."""
+
+    kind: ClassVar[str] = "buffer"
+    mailbox_bound: ClassVar[int] = 20_000
+
+    def __init__(
+        self, journal: Journal, inserter: Ref[Insert], limits: BlockLimits, clock: Clock, status: Status
+    ) -> None:
+        self._journal = journal
+        self._inserter = inserter
+        self._limits = limits
+        self._clock = clock
+        self._status = status
+        self._open: list[Entry] = []
+        self._opened_at = 0.0
+        """When the open block got its first entry, UTC epoch seconds."""
+        self._waiting: deque[_Waiting] = deque()
+        self._inserting = False
+        """The head of the queue is with the inserter."""
+        self._flushes: list[tuple[str, int, Envelope]] = []
+        """Askers of a flush: the block they wait for, and how many events were waiting when they asked."""
+        self._refused_epochs: dict[int, int] = {}
+
+    async def on_start(self) -> None:
+        """Queue what an earlier process, or an earlier self, left in the journal."""
+        self._journal.rotate()
+        for segment in self._journal.pending():
+            self._waiting.append(_Waiting(segment, BlockTrigger.REPLAY, None))
+        self._status.events_waiting = sum(block.events for block in self._waiting)
+        self._insert_next()
+
+    async def receive_batch(self, envelopes: list[Envelope]) -> None:
+        """Write all appends of the batch with one write, then see to the rest in order."""
+        appends = [envelope for envelope in envelopes if isinstance(envelope.message, Append)]
+        if appends:
+            await self._append(appends)
+        for envelope in envelopes:
+            match envelope.message:
+                case Append():
+                    continue
+                case Tick(now=now):
+                    if self._open and now - self._opened_at >= self._limits.max_age_s:
+                        self._close(BlockTrigger.AGE)
+                    self._insert_next()
+                case InsertEnded(outcome=outcome):
+                    self._insert_ended(outcome)
+                case Flush():
+                    self._flush(envelope)
+
+    async def _append(self, envelopes: list[Envelope]) -> None:
+        accepted = [envelope for envelope in envelopes if self._in_force(envelope)]
+        entries = [entry for envelope in accepted for entry in envelope.message.entries]
+        if not entries:
+            return
+        try:
+            self._journal.append([encode_entry(entry) for entry in entries])
+            await self._journal.sync()
+        except JournalError as error:
+            self._status.journal_error = str(error)
+            log.error("The journal refuses to be written, senders are told to try again: %s", error)
+            for envelope in accepted:
+                self._refused_epochs[envelope.message.site_id] = envelope.message.epoch
+                _refuse(envelope)
+            # The segment may take nothing more; the next append begins another.
+            self._close(BlockTrigger.FAILURE)
+            return
+        if not self._open:
+            self._opened_at = self._clock()
+        self._open.extend(entries)
+        self._status.journal_error = None
+        self._status.events_waiting += len(entries)
+        for envelope in accepted:
+            envelope.reply(value=True)
+            for sender in envelope.message.senders:
+                sender.reply(BUFFERED)
+        if len(self._open) >= self._limits.max_rows:
+            self._close(BlockTrigger.SIZE)
+
+    def _in_force(self, envelope: Envelope) -> bool:
+        append = envelope.message
+        refused = self._refused_epochs.get(append.site_id)
+        if refused is None:
+            return True
+        if append.epoch > refused:
+            del self._refused_epochs[append.site_id]
+            return True
+        _refuse(envelope)
+        return False
+
+    def _close(self, trigger: BlockTrigger) -> None:
+        segment = self._journal.rotate()
+        if segment is None:
+            return
+        keep = len(self._waiting) < self._limits.max_waiting or not self._journal.on_disk
+        self._waiting.append(_Waiting(segment, trigger, self._open if keep else None))
+        self._open = []
+        self._insert_next()
+
+    def _insert_next(self) -> None:
+        if self._inserting or not self._waiting:
+            return
+        head = self._waiting[0]
+        future = asyncio.get_running_loop().create_future()
+        future.add_done_callback(self._insert_done)
+        self._inserting = True
+        envelope = Envelope(Insert(head.segment, head.trigger, head.entries), future)
+        if not self._inserter.offer(envelope):
+            envelope.fail(MailboxFull("the inserter takes no block"))
+
+    def _insert_done(self, future: asyncio.Future[Inserted | Rejected]) -> None:
+        # Back into the mailbox, so that the state is changed by a message like any other.
+        failed = future.cancelled() or future.exception() is not None
+        self.ref.tell_control(InsertEnded(None if failed else future.result()))
+
+    def _insert_ended(self, outcome: Inserted | Rejected | None) -> None:
+        self._inserting = False
+        match outcome:
+            case None:
+                return  # the next tick gives the block to the restarted inserter
+            case Inserted():
+                segment = self._waiting.popleft().segment
+                self._journal.remove(segment)
+            case Rejected(reason=reason):
+                segment = self._waiting.popleft().segment
+                self._journal.set_aside(segment, reason)
+        self._status.events_waiting -= segment.records
+        for waiting in [flush for flush in self._flushes if flush[0] == segment.id]:
+            self._flushes.remove(waiting)
+            waiting[2].reply(waiting[1])
+        self._insert_next()
+
+    def _flush(self, envelope: Envelope) -> None:
+        if self._open:
+            self._close(BlockTrigger.FLUSH)
+        if not self._waiting:
+            envelope.reply(0)
+            return
+        events = sum(block.events for block in self._waiting)
+        self._flushes.append((self._waiting[-1].segment.id, events, envelope))
+
+    async def on_stop(self, reason: object) -> None:
+        """Leave what is not in ClickHouse to the journal; the next start inserts it under the same id."""
+        waiting = sum(block.events for block in self._waiting) + len(self._open)
+        if waiting:
+            log.info("%d events wait in the journal for the next start", waiting)
+
+
+def _refuse(envelope: Envelope) -> None:
+    envelope.reply(value=False)
+    for sender in envelope.message.senders:
+        sender.reply(JOURNAL_UNAVAILABLE)

@@ -1,0 +1,226 @@
+"""The FrontActor: the one door of the system.
+
+It bounds how many requests are in flight, keeps referrer spam out before any site is asked, hands each
+domain's event to its site, and gathers the verdicts. Every request has one deadline: when it passes before a
+site took the event up, the verdict is ``lock_timeout``, as the reference says (section 8.2); once a site took
+it up, its verdict is awaited.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from actors.directory import Directory
+from actors.messages import BuildResult, CloseDoor, Ingest, IngestBatch, Offer, Tick
+from actors.runtime import Actor, DeadlineExceeded, Envelope, MailboxFull, Ref
+from service.ingestion.event import Event, Tables
+from service.ingestion.request import Request
+from service.ingestion.source import is_spam_referrer
+from service.ingestion.verdict import Buffered, Dropped, DropReason, Retry, RetryReason, Verdict
+from service.telemetry import Telemetry
+
+LOCK_TIMEOUT = Dropped(DropReason.LOCK_TIMEOUT)
+NOT_FOUND = Dropped(DropReason.NOT_FOUND)
+NOT_READY = Retry(RetryReason.NOT_READY)
+OVERLOADED = Retry(RetryReason.OVERLOADED)
+SITE_UNAVAILABLE = Retry(RetryReason.SITE_UNAVAILABLE)
+SPAM_REFERRER = Dropped(DropReason.SPAM_REFERRER)
+
+
+class Pending:
+    """A request whose verdicts are being gathered; answers its sender when the last one is in."""
+
+    __slots__ = ("_envelope", "_front", "_missing", "_request", "_verdicts")
+
+    def __init__(self, front: "FrontActor", request: Request, envelope: Envelope) -> None:
+        self._front = front
+        self._request = request
+        self._envelope = envelope
+        self._missing = len(request.domains)
+        self._verdicts: list[Verdict] = [OVERLOADED] * self._missing
+
+    def settle(self, index: int, event: Event, verdict: Verdict) -> None:
+        """Note the verdict for the domain at ``index`` and count it."""
+        self._verdicts[index] = verdict
+        self._front.count(event, verdict)
+        self._missing -= 1
+        if not self._missing:
+            self._front.in_flight -= 1
+            outcomes = tuple(zip(self._request.domains, self._verdicts, strict=True))
+            self._envelope.reply(BuildResult(outcomes))
+
+
+class Offered(Envelope):
+    """An event on its way to a site.
+
+    Whatever answers it, the request gets a verdict, and only the first one.
+    """
+
+    __slots__ = ("_index", "_pending", "_settled")
+
+    def __init__(self, event: Event, deadline: float, pending: Pending, index: int) -> None:
+        super().__init__(Offer(event), None, deadline)
+        self._pending = pending
+        self._index = index
+        self._settled = False
+
+    def reply(self, value: Any) -> None:
+        """Give the verdict; a later one is ignored."""
+        if not self._settled:
+            self._settled = True
+            self._pending.settle(self._index, self.message.event, value)
+
+    def fail(self, error: BaseException) -> None:
+        """Turn an error of the actor system into a verdict."""
+        match error:
+            case DeadlineExceeded():
+                self.reply(LOCK_TIMEOUT)
+            case MailboxFull():
+                self.reply(OVERLOADED)
+            case _:
+                self.reply(SITE_UNAVAILABLE)
+
+    def expired(self, now: float) -> bool:
+        """Tell whether nobody waits for this any more."""
+        return self._settled or (self.deadline is not None and now >= self.deadline)
+
+
+class Batch:
+    """The results of a batch as they come in, in the order of its items.
+
+    Answers its sender when all are there.
+    """
+
+    __slots__ = ("_envelope", "_missing", "_results")
+
+    def __init__(self, envelope: Envelope, size: int) -> None:
+        self._envelope = envelope
+        self._missing = size
+        self._results: list[BuildResult | None] = [None] * size
+
+    def settle(self, index: int, result: BuildResult) -> None:
+        """Note the result of the item at ``index``."""
+        self._results[index] = result
+        self._missing -= 1
+        if not self._missing:
+            self._envelope.reply(self._results)
+
+
+class BatchItem(Envelope):
+    """Stands for the sender of one request of a batch."""
+
+    __slots__ = ("_batch", "_index")
+
+    def __init__(self, batch: Batch, index: int) -> None:
+        super().__init__(None, None, None)
+        self._batch = batch
+        self._index = index
+
+    def reply(self, value: Any) -> None:
+        """Hand the result to the batch."""
+        self._batch.settle(self._index, value)
+
+
+class FrontActor(Actor):
+    """Hands requests to sites and gathers their verdicts."""
+
+    kind: ClassVar[str] = "front"
+    mailbox_bound: ClassVar[int] = 10_000
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        tables: Tables,
+        telemetry: Telemetry,
+        find_site: Callable[[int], Ref[Offer] | None],
+        max_in_flight: int,
+        ask_timeout_s: float,
+    ) -> None:
+        self._directory = directory
+        self._tables = tables
+        self._telemetry = telemetry
+        self._find_site = find_site
+        self._max_in_flight = max_in_flight
+        self._ask_timeout_s = ask_timeout_s
+        self.in_flight = 0
+        """Requests that have no answer yet."""
+        self._offered: deque[Offered] = deque()
+        """Events on their way, oldest first, so that one look at the head a tick finds the overdue ones."""
+        self._closing: Envelope | None = None
+        """Set once the door is closed; answered when the last request has its verdicts."""
+
+    def receive_batch(self, envelopes: list[Envelope]) -> None:
+        """Hand out the requests of the batch."""
+        deadline = asyncio.get_running_loop().time() + self._ask_timeout_s
+        for envelope in envelopes:
+            match envelope.message:
+                case Ingest(request=request):
+                    self._ingest(request, envelope, deadline)
+                case IngestBatch(requests=requests):
+                    self._ingest_batch(requests, envelope, deadline)
+                case Tick():
+                    self._expire(deadline - self._ask_timeout_s)
+                case CloseDoor():
+                    self._closing = envelope
+        if self._closing is not None and not self.in_flight:
+            self._closing.reply(None)
+
+    def count(self, event: Event, verdict: Verdict) -> None:
+        """Count one verdict; every verdict passes here exactly once."""
+        match verdict:
+            case Buffered():
+                self._telemetry.emit_telemetry_buffered(event)
+            case Dropped(reason=reason):
+                self._telemetry.emit_telemetry_dropped(event, reason)
+            case Retry(reason=reason):
+                self._telemetry.emit_telemetry_refused(reason)
+
+    def _ingest(self, request: Request, envelope: Envelope, deadline: float) -> None:
+        refusal = self._refusal()
+        self.in_flight += 1
+        pending = Pending(self, request, envelope)
+        spam = is_spam_referrer(request.referrer, self._tables.spam)
+        for index, domain in enumerate(request.domains):
+            event = Event(domain=domain, request=request)
+            if refusal is not None:
+                pending.settle(index, event, refusal)
+            elif spam:
+                pending.settle(index, event, SPAM_REFERRER)
+            else:
+                self._offer(Offered(event, deadline, pending, index), domain)
+
+    def _ingest_batch(self, requests: Sequence[Request], envelope: Envelope, deadline: float) -> None:
+        if not requests:
+            envelope.reply([])
+            return
+        batch = Batch(envelope, len(requests))
+        # In the order of their times: back-dated events form the sessions they would have formed then.
+        for index in sorted(range(len(requests)), key=lambda index: requests[index].timestamp):
+            self._ingest(requests[index], BatchItem(batch, index), deadline)
+
+    def _offer(self, offered: Offered, domain: str) -> None:
+        site_id = self._directory.find(domain)
+        if site_id is None:
+            offered.reply(NOT_FOUND)
+            return
+        ref = self._find_site(site_id)
+        if ref is None:
+            offered.reply(SITE_UNAVAILABLE)
+        elif ref.offer(offered):
+            self._offered.append(offered)
+        else:
+            offered.reply(OVERLOADED)
+
+    def _refusal(self) -> Retry | None:
+        if self._closing is not None or not self._directory.loaded:
+            return NOT_READY
+        return OVERLOADED if self.in_flight >= self._max_in_flight else None
+
+    def _expire(self, now: float) -> None:
+        offered = self._offered
+        while offered and (offered[0].deadline is None or offered[0].expired(now)):
+            head = offered.popleft()
+            if head.deadline is not None:  # a site that took it up will answer it
+                head.fail(DeadlineExceeded("no site took the event up in time"))

@@ -1,0 +1,92 @@
+"""The InserterActor: puts one block after the other into ClickHouse, however long ClickHouse is away.
+
+It waits, backs off with jitter and tries again, always with the same block and so with the same deduplication
+token: a try whose answer was lost does no harm. The buffer goes on taking events meanwhile, since this wait
+is not its own.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, TypeVar
+
+from actors.messages import Insert, Inserted, Rejected
+from actors.runtime import Actor, Envelope
+from actors.status import Status
+from service.clickhouse.store import Block, ClickhouseStore
+from service.errors import BlockRejected, JournalError, StoreUnavailable
+from service.ingestion.session import coalesce
+from service.journal import Journal
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_S = 0.25
+LONGEST_WAIT_S = 15.0
+LOG_EVERY_TRIES = 20
+
+R = TypeVar("R")
+
+
+class InserterActor(Actor):
+    """Holds at most one block; a second one waits in its mailbox."""
+
+    kind: ClassVar[str] = "inserter"
+    mailbox_bound: ClassVar[int] = 4
+
+    def __init__(self, store: ClickhouseStore, journal: Journal, status: Status) -> None:
+        self._store = store
+        self._journal = journal
+        self._status = status
+
+    async def receive(self, envelope: Envelope) -> None:
+        """Insert the block and answer what became of it."""
+        # In a thread: reading and coalescing ten thousand entries would hold the loop for milliseconds.
+        block = await self._persist("read", lambda: asyncio.to_thread(self._build, envelope.message))
+        envelope.reply(await self._insert(block))
+
+    def _build(self, insert: Insert) -> Block:
+        entries = insert.entries if insert.entries is not None else self._journal.read(insert.segment)
+        return Block(
+            id=insert.segment.id,
+            trigger=insert.trigger,
+            events=[entry.event for entry in entries],
+            sessions=coalesce(entries),
+        )
+
+    async def _insert(self, block: Block) -> Inserted | Rejected:
+        try:
+            await self._persist(f"insert {block.id}", lambda: self._store.insert_block(block))
+        except BlockRejected as error:
+            self._status.clickhouse_error = None
+            self._status.blocks_rejected += 1
+            log.error("ClickHouse will never take block %s, it is set aside: %s", block.id, error)
+            return Rejected(str(error))
+        self._status.blocks_inserted += 1
+        self._status.events_inserted += len(block.events)
+        return Inserted()
+
+    async def _persist(self, what: str, attempt: Callable[[], Awaitable[R]]) -> R:
+        """Try until it works: ClickHouse, or the disk, comes back. Other errors are the caller's."""
+        tries = 0
+        while True:
+            try:
+                result = await attempt()
+            except (StoreUnavailable, JournalError) as error:
+                if tries % LOG_EVERY_TRIES == 0:
+                    log.warning("%s does not work yet, the events wait in the journal: %s", what, error)
+                tries += 1
+                self._status.clickhouse_error = str(error)
+                self._status.insert_tries_failed += 1
+                await asyncio.sleep(_wait_s(tries))
+            else:
+                if tries:
+                    log.info("%s worked after %d tries", what, tries + 1)
+                self._status.clickhouse_error = None
+                return result
+
+
+def _wait_s(tries: int) -> float:
+    longest = min(FIRST_WAIT_S * 2 ** min(tries - 1, 16), LONGEST_WAIT_S)
+    # Jitter, so that several services do not come back at the same instant.
+    return random.uniform(longest / 2, longest)  # noqa: S311 - not for secrecy

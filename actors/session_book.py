@@ -1,0 +1,208 @@
+"""The sessions of one site in memory: live ones, those of back-dated events, and how to take changes back.
+
+Owned by one SiteActor; the rules themselves are ``service.ingestion.session``. Sessions are kept in the order
+of their last change, so that ending the old ones costs the others nothing. Reference: section 8. For back-
+dated events the rules are ours: they join the session that covers their time, else form sessions among
+themselves, and never bend a live one.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from service.ingestion.event import ENGAGEMENT, Event, to_row
+from service.ingestion.rows import ClickhouseSession, Entry
+from service.ingestion.session import (
+    continue_session,
+    covers_past,
+    find,
+    join_late,
+    open_session,
+    touch,
+)
+
+KEPT_S: Final = 30 * 60
+"""A session is forgotten when nothing changed it for so long.
+
+Looked for every 10 seconds, so up to 30:10 (reference 8.1).
+"""
+EVICTED_SHARE: Final = 64
+"""When the budget is spent, one in so many of the site's sessions ends.
+
+One by one would search the dictionary each time.
+"""
+MAX_PAST_PER_VISITOR: Final = 200
+"""Back-dated sessions remembered for one visitor; 72 hours hold 144 that are half an hour apart."""
+
+
+class SessionBudget:
+    """How many sessions all sites together may keep; one for the whole system, counted by each book."""
+
+    __slots__ = ("evicted", "limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self.evicted = 0
+        """Sessions that ended early because the budget was spent."""
+
+
+class Past:
+    """One visitor's back-dated sessions, and when they last changed (UTC epoch seconds)."""
+
+    __slots__ = ("changed_at", "sessions")
+
+    def __init__(self, changed_at: float, sessions: tuple[ClickhouseSession, ...]) -> None:
+        self.changed_at = changed_at
+        self.sessions = sessions
+
+
+R = TypeVar("R", ClickhouseSession, Past)
+
+Undo = list[tuple[dict[int, Any], int, Any]]
+"""What to put back, oldest change first.
+
+In which table, for which visitor, what was there (None = nothing).
+"""
+
+
+class SessionBook:
+    """Finds or opens the session of each event, and says which rows that writes."""
+
+    __slots__ = ("_budget", "_live", "_new_session_id", "_past", "_undo")
+
+    def __init__(self, budget: SessionBudget, new_session_id: Callable[[], int]) -> None:
+        self._budget = budget
+        self._new_session_id = new_session_id
+        self._live: dict[int, ClickhouseSession] = {}
+        self._past: dict[int, Past] = {}
+        self._undo: Undo = []
+
+    def __len__(self) -> int:
+        return len(self._live) + len(self._past)
+
+    def register(self, event: Event, *, now: float) -> Entry | None:
+        """Give the rows of this event, its session opened or continued.
+
+        None for an engagement without a session.
+        """
+        if not event.request.back_dated:
+            return self._register_live(event)
+        timestamp = event.request.timestamp
+        known = self._live.get(event.user_id) or self._live.get(event.previous_user_id or 0)
+        if known is None and now - timestamp <= KEPT_S:
+            return self._register_live(event)
+        if known is not None and known.start <= timestamp:
+            return (
+                self._register_late(event, known)
+                if timestamp < known.timestamp
+                else self._register_live(event)
+            )
+        return self._register_past(event, now)
+
+    def take_undo(self) -> Undo:
+        """Give what takes back all changes since the last call."""
+        undo, self._undo = self._undo, []
+        return undo
+
+    def roll_back(self, undo: Undo) -> None:
+        """Take changes back; with several undos the newest goes first."""
+        for table, visitor, before in reversed(undo):
+            self._set(table, visitor, before)
+
+    def end_old(self, now: float) -> None:
+        """Forget the sessions that saw no change for 30 minutes."""
+        horizon = now - KEPT_S
+        ended = []
+        for visitor, session in self._live.items():
+            if session.timestamp > horizon:
+                break
+            ended.append(visitor)
+        for visitor in ended:
+            self._set(self._live, visitor, None)
+        ended = []
+        for visitor, past in self._past.items():
+            if past.changed_at > horizon:
+                break
+            ended.append(visitor)
+        for visitor in ended:
+            self._set(self._past, visitor, None)
+
+    def clear(self) -> None:
+        """Forget everything and give the budget back."""
+        self._budget.used -= len(self)
+        self._live.clear()
+        self._past.clear()
+        self._undo.clear()
+
+    def _register_live(self, event: Event) -> Entry | None:
+        timestamp = event.request.timestamp
+        before = find(
+            self._live.get(event.user_id),
+            self._live.get(event.previous_user_id) if event.previous_user_id is not None else None,
+            timestamp,
+        )
+        if event.request.event_name == ENGAGEMENT:
+            if before is None:
+                return None
+            after = touch(before, timestamp)
+            self._remember(self._live, after.user_id, after)
+            return Entry(to_row(event, after), None, None)
+        after = (
+            open_session(event, self._new_session_id()) if before is None else continue_session(before, event)
+        )
+        self._remember(self._live, after.user_id, after)
+        return Entry(to_row(event, after), before, after)
+
+    def _register_late(self, event: Event, session: ClickhouseSession) -> Entry:
+        if event.request.event_name == ENGAGEMENT:
+            return Entry(to_row(event, session), None, None)
+        after = join_late(session, event)
+        self._remember(self._live, after.user_id, after)
+        return Entry(to_row(event, after), session, after)
+
+    def _register_past(self, event: Event, now: float) -> Entry | None:
+        timestamp = event.request.timestamp
+        past = self._past.get(event.user_id)
+        sessions = past.sessions if past is not None else ()
+        before = next((session for session in sessions if covers_past(session, timestamp)), None)
+        if event.request.event_name == ENGAGEMENT:
+            if before is None:
+                return None
+            after = before if timestamp < before.timestamp else touch(before, timestamp)
+            entry = Entry(to_row(event, after), None, None)
+        else:
+            after = self._next_past(event, before, timestamp)
+            entry = Entry(to_row(event, after), before, after)
+        others = tuple(session for session in sessions if session is not before)[
+            -(MAX_PAST_PER_VISITOR - 1) :
+        ]
+        self._remember(self._past, event.user_id, Past(now, (*others, after)))
+        return entry
+
+    def _next_past(self, event: Event, before: ClickhouseSession | None, timestamp: int) -> ClickhouseSession:
+        if before is None:
+            return open_session(event, self._new_session_id())
+        return join_late(before, event) if timestamp < before.timestamp else continue_session(before, event)
+
+    def _remember(self, table: dict[int, R], visitor: int, after: R) -> None:
+        before = table.get(visitor)
+        if before is None and self._budget.used >= self._budget.limit:
+            self._evict(table)
+        self._undo.append((table, visitor, before))
+        self._set(table, visitor, after)
+
+    def _set(self, table: dict[int, R], visitor: int, after: R | None) -> None:
+        # Taken out first, so that a changed session moves to the end: the table stays in the order of last
+        # change.
+        if table.pop(visitor, None) is not None:
+            self._budget.used -= 1
+        if after is not None:
+            table[visitor] = after
+            self._budget.used += 1
+
+    def _evict(self, table: dict[int, R]) -> None:
+        count = -(-len(table) // EVICTED_SHARE)
+        oldest = [visitor for visitor, _ in zip(table, range(count), strict=False)]
+        for visitor in oldest:
+            self._set(table, visitor, None)
+        self._budget.evicted += len(oldest)

@@ -1,0 +1,188 @@
+"""The SiteActor: the single writer of all that belongs to one site.
+
+It owns the cached Site, the rate limit and the sessions, and judges one event after the other without
+awaiting in between, so there are no locks and no races. Its rows go to the buffer, which answers the sender
+once they are durable; until then the change of the sessions can be taken back. Reference: sections 4.2, 5 and
+8.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from msgspec import Struct
+
+from actors.messages import Append, Offer, SiteChanged, Tick
+from actors.runtime import Actor, Envelope, Ref
+from actors.salts import SaltBook
+from actors.session_book import SessionBook, SessionBudget, Undo
+from service.clock import Clock
+from service.ingestion.event import Context, Event, Tables, run_steps
+from service.ingestion.gate import RateLimit, check_gate
+from service.ingestion.rows import Entry
+from service.ingestion.shields import CompiledShields, compile_shields
+from service.ingestion.site import Site
+from service.ingestion.verdict import Dropped, DropReason, Retry, RetryReason, Verdict
+from service.sites.cache import SiteCache
+
+log = logging.getLogger(__name__)
+
+NOT_READY = Retry(RetryReason.NOT_READY)
+OVERLOADED = Retry(RetryReason.OVERLOADED)
+JOURNAL_UNAVAILABLE = Retry(RetryReason.JOURNAL_UNAVAILABLE)
+DROPPED = {reason: Dropped(reason) for reason in DropReason}
+
+
+class SiteSurroundings(Struct, frozen=True):
+    """What every SiteActor is given; one for all of them."""
+
+    sites: SiteCache
+    salts: SaltBook
+    tables: Tables
+    budget: SessionBudget
+    clock: Clock
+    buffer: Ref[Append]
+    epochs: "itertools.count[int]"
+    """Numbers that only grow, so that a new life of a site is never taken for its old one."""
+    new_session_id: Callable[[], int]
+    passivate: Callable[[int], None]
+    """What an idle SiteActor calls: its parent decides, and lets it go."""
+    idle_s: float
+    """Seconds without an event after which a site without sessions is let go."""
+
+
+class SiteActor(Actor):
+    """Judges the events of one site."""
+
+    kind: ClassVar[str] = "site"
+    mailbox_bound: ClassVar[int] = 1000
+
+    __slots__ = (
+        "_around",
+        "_epoch",
+        "_id",
+        "_last_used",
+        "_rate_limit",
+        "_sessions",
+        "_shields",
+        "_site",
+        "_unsettled",
+    )
+
+    def __init__(self, site_id: int, around: SiteSurroundings) -> None:
+        self._id = site_id
+        self._around = around
+        self._site: Site | None = None
+        self._shields: CompiledShields | None = None
+        self._rate_limit = RateLimit()
+        self._sessions: SessionBook | None = None
+        """None until the first event: most awake sites of a large installation have none."""
+        self._epoch = next(around.epochs)
+        self._unsettled: deque[tuple[asyncio.Future[bool], Undo, Sequence[Envelope]]] | None = None
+        """Appends without an answer, oldest first: with what takes their changes back, and who waits."""
+        self._last_used = around.clock()
+
+    async def on_start(self) -> None:
+        """Load the site; the events that came first wait in the mailbox."""
+        self._set_site(await self._around.sites.get(self._id))
+
+    def receive_batch(self, envelopes: list[Envelope]) -> None:
+        """Judge the batch, and hand its rows to the buffer in one message."""
+        self._settle()
+        now = self._around.clock()
+        entries: list[Entry] = []
+        senders: list[Envelope] = []
+        for envelope in envelopes:
+            match envelope.message:
+                case Offer(event=event):
+                    self._last_used = now
+                    verdict = self._judge(event, now)
+                    if isinstance(verdict, Entry):
+                        # From here on the journal decides, and the sender waits for its word.
+                        envelope.claim()
+                        entries.append(verdict)
+                        senders.append(envelope)
+                    else:
+                        envelope.reply(verdict)
+                case SiteChanged(site=site):
+                    self._set_site(site)
+                case Tick(now=tick):
+                    self._tick(tick, alone=len(envelopes) == 1)
+        if entries:
+            self._append(entries, senders)
+
+    async def on_stop(self, reason: object) -> None:
+        """Give the session budget back."""
+        if self._sessions is not None:
+            self._sessions.clear()
+
+    def _set_site(self, site: Site | None) -> None:
+        self._site = site
+        self._shields = compile_shields(site.shields) if site is not None else None
+
+    def _tick(self, now: float, *, alone: bool) -> None:
+        if self._sessions is not None:
+            self._sessions.end_old(now)
+        # The window of the rate limit must not be forgotten while it lasts.
+        patience_s = max(self._around.idle_s, self._rate_limit.scale_s)
+        if alone and not self._sessions and not self._unsettled and now - self._last_used > patience_s:
+            self._around.passivate(self._id)
+
+    def _judge(self, event: Event, now: float) -> Entry | Verdict:
+        around = self._around
+        site = self._site
+        reason = check_gate(site, int(now * 1000), self._rate_limit)
+        if reason is not None:
+            return DROPPED[reason]
+        assert site is not None
+        assert self._shields is not None, "a site that passed the gate is loaded"
+        salts = around.salts.at(event.request.timestamp, now=now)
+        if salts is None:
+            return NOT_READY
+        event.site = site
+        context = Context(
+            shields=self._shields, tables=around.tables, current_salt=salts[0], previous_salt=salts[1]
+        )
+        reason = run_steps(event, context)
+        if reason is not None:
+            return DROPPED[reason]
+        if self._sessions is None:
+            self._sessions = SessionBook(around.budget, around.new_session_id)
+        entry = self._sessions.register(event, now=now)
+        return entry if entry is not None else DROPPED[DropReason.NO_SESSION_FOR_ENGAGEMENT]
+
+    def _append(self, entries: Sequence[Entry], senders: Sequence[Envelope]) -> None:
+        assert self._sessions is not None, "entries come out of sessions"
+        undo = self._sessions.take_undo()
+        settled = asyncio.get_running_loop().create_future()
+        append = Append(self._id, self._epoch, entries, senders)
+        if not self._around.buffer.offer(Envelope(append, settled)):
+            settled.cancel()
+            self._refuse(undo, senders, OVERLOADED)
+            return
+        if self._unsettled is None:
+            self._unsettled = deque()
+        self._unsettled.append((settled, undo, senders))
+
+    def _refuse(self, undo: Undo, senders: Sequence[Envelope], verdict: Verdict) -> None:
+        assert self._sessions is not None
+        self._sessions.roll_back(undo)
+        for envelope in senders:
+            envelope.reply(verdict)
+
+    def _settle(self) -> None:
+        """Let go of what is durable; take back what was refused, with all that was built on it."""
+        unsettled = self._unsettled
+        while unsettled and unsettled[0][0].done():
+            settled = unsettled[0][0]
+            if not settled.cancelled() and settled.exception() is None and settled.result():
+                unsettled.popleft()
+                continue
+            for _, undo, senders in reversed(unsettled):
+                self._refuse(undo, senders, JOURNAL_UNAVAILABLE)
+            unsettled.clear()
+            # The buffer refuses what is still on its way under the old number.
+            self._epoch = next(self._around.epochs)

@@ -1,0 +1,309 @@
+"""The System: builds the tree of actors, finds or starts a site's actor by its id, lets idle ones go, drains.
+
+Start: salts, directory, counters, inserter, buffer, front; stop is the reverse, so that what is in flight
+reaches the journal before anything it needs is gone. This is all that HTTP and the command line know of the
+actors.
+"""
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from actors.buffer import BlockLimits, BufferActor
+from actors.counters import CountersActor
+from actors.directory import Directory, DirectoryActor
+from actors.front import FrontActor
+from actors.inserter import InserterActor
+from actors.messages import BuildResult, CloseDoor, Flush, Ingest, IngestBatch, Reload, Tick
+from actors.runtime import Actor, ActorError, Envelope, Ref
+from actors.salts import SaltBook, SaltsActor
+from actors.session_book import SessionBudget
+from actors.site import SiteActor, SiteSurroundings
+from actors.status import Status
+from actors.supervision import ChildSpec, Down, Supervisor
+from service.clickhouse.store import ClickhouseStore
+from service.clock import Clock
+from service.ingestion.event import Tables
+from service.ingestion.request import Request
+from service.ingestion.verdict import Retry, RetryReason
+from service.journal import Journal
+from service.sites.cache import SiteCache
+from service.sites.store import SiteStore
+from service.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 0.1
+SLOW_TICK_EVERY: Final = 10
+"""Salts, directory and counters get every tenth tick."""
+SITE_TICK_SLICES: Final = 100
+"""Each site gets one tick in so many, a slice of them at a time, so that many sites never tick at once."""
+SITE_DOWN_S: Final = 30.0
+"""How long a site that crashed too often answers ``site_unavailable`` before it is tried again."""
+FLUSH_TIMEOUT_S: Final = 600.0
+RELOAD_TIMEOUT_S: Final = 10.0
+OVERLOADED: Final = Retry(RetryReason.OVERLOADED)
+NOT_READY: Final = Retry(RetryReason.NOT_READY)
+
+
+class SystemSettings(Struct, frozen=True, kw_only=True):
+    """The bounds and times of the system; each is a setting of the configuration."""
+
+    max_in_flight: int = 2000
+    """Requests without an answer; more are refused with ``overloaded``."""
+    ask_timeout_s: float = 1.0
+    """How long a request waits for its site to take it up before the verdict is ``lock_timeout``."""
+    site_idle_s: float = 300.0
+    site_refresh_s: float = 900.0
+    max_sessions: int = 1_000_000
+    block: BlockLimits = BlockLimits()
+
+
+class Readiness(Struct, frozen=True):
+    """Whether events are taken, and the state of each part: ``ok`` or a sentence."""
+
+    ready: bool
+    checks: Mapping[str, str]
+
+
+class System:
+    """The running system. Give it started stores; ``start`` it, and ``stop`` it before they are closed."""
+
+    def __init__(
+        self,
+        *,
+        site_store: SiteStore,
+        clickhouse: ClickhouseStore,
+        journal: Journal,
+        tables: Tables,
+        telemetry: Telemetry,
+        clock: Clock,
+        settings: SystemSettings,
+    ) -> None:
+        self._site_store = site_store
+        self._clickhouse = clickhouse
+        self._journal = journal
+        self._tables = tables
+        self._telemetry = telemetry
+        self._clock = clock
+        self._settings = settings
+        self._status = Status()
+        self._salts = SaltBook()
+        self._directory = Directory()
+        self._budget = SessionBudget(settings.max_sessions)
+        self._site_cache = SiteCache(site_store, ttl_s=settings.site_refresh_s)
+        self._supervisor = Supervisor(on_down=self._went_down)
+        self._sites: dict[int, Ref[Any]] = {}
+        """The awake ones."""
+        self._down_until: dict[int, float] = {}
+        """Sites that crashed too often, until when they are not tried again."""
+        self._lives = itertools.count(1)
+        """Numbers the lives of site actors, for their names and to fence their appends."""
+        self._tree: dict[str, Ref[Any]] = {}
+        self._around: SiteSurroundings | None = None
+        """Set by ``start``, once the buffer exists."""
+        self._ticks = 0
+        self._site_queue: list[int] = []
+        """Sites that have not had their tick in this round."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._accepting = False
+
+    async def start(self) -> None:
+        """Start the tree; afterwards events are taken. Raises when the salts or the sites cannot be read."""
+        settings = self._settings
+        await self._start_child("salts", lambda: SaltsActor(self._site_store, self._salts, self._clock))
+        await self._start_child("directory", self._new_directory)
+        await self._start_child(
+            "counters", lambda: CountersActor(self._clickhouse, self._telemetry, self._directory)
+        )
+        inserter = await self._start_child(
+            "inserter", lambda: InserterActor(self._clickhouse, self._journal, self._status)
+        )
+        buffer = await self._start_child(
+            "buffer", lambda: BufferActor(self._journal, inserter, settings.block, self._clock, self._status)
+        )
+        self._around = SiteSurroundings(
+            sites=self._site_cache,
+            salts=self._salts,
+            tables=self._tables,
+            budget=self._budget,
+            clock=self._clock,
+            buffer=buffer,
+            epochs=self._lives,
+            new_session_id=lambda: random.getrandbits(64),
+            passivate=self._passivate,
+            idle_s=settings.site_idle_s,
+        )
+        await self._start_child("front", self._new_front)
+        self._accepting = True
+        self._arm()
+
+    async def stop(self, *, deadline_s: float) -> None:
+        """Take nothing more, answer what is in flight, and insert what is held, within the deadline.
+
+        What ClickHouse has not taken by then stays in the journal for the next start.
+        """
+        self._accepting = False
+        loop = asyncio.get_running_loop()
+        end = loop.time() + deadline_s
+        for name, message in (("front", CloseDoor()), ("buffer", Flush())):
+            if name in self._tree:
+                try:
+                    await self._tree[name].ask(message, timeout_s=max(0.1, end - loop.time()))
+                except ActorError as error:
+                    log.warning("The %s was not done in time: %s", name, error or type(error).__name__)
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._supervisor.stop_all()
+        await self._site_cache.close()
+
+    async def build_and_buffer(self, request: Request) -> BuildResult:
+        """Judge one request for each of its domains; what is ``Buffered`` is in the journal."""
+        future: asyncio.Future[BuildResult] = asyncio.get_running_loop().create_future()
+        if not self._accepting or not self._tree["front"].offer(Envelope(Ingest(request), future)):
+            return self._refused(request)
+        return await future
+
+    async def build_and_buffer_batch(self, requests: Sequence[Request]) -> list[BuildResult]:
+        """Judge the requests of one batch.
+
+        They are taken in the order of their times, answered in the order given.
+        """
+        future: asyncio.Future[list[BuildResult]] = asyncio.get_running_loop().create_future()
+        if not self._accepting or not self._tree["front"].offer(Envelope(IngestBatch(requests), future)):
+            return [self._refused(request) for request in requests]
+        return await future
+
+    async def flush(self) -> int:
+        """Insert all that is held and give the number of events that waited.
+
+        Returns when ClickHouse has them.
+        """
+        events: int = await self._tree["buffer"].ask(Flush(), timeout_s=FLUSH_TIMEOUT_S)
+        await self._tree["counters"].ask(Flush(), timeout_s=FLUSH_TIMEOUT_S)
+        return events
+
+    async def site_changed(self, site_id: int) -> None:
+        """Bring a site as it now is in the store into force before returning; a deleted one is forgotten."""
+        await self._tree["directory"].ask(Reload(site_id), timeout_s=RELOAD_TIMEOUT_S)
+
+    def readiness(self) -> Readiness:
+        """Tell whether events are taken, and what is wrong where something is."""
+        status = self._status
+        salts = self._salts.at(int(self._clock()), now=self._clock())
+        checks = {
+            "sites": "ok" if self._directory.loaded else "the list of sites is not loaded yet",
+            "salts": "ok" if salts is not None else "there is no salt for today",
+            "journal": status.journal_error or "ok",
+            "clickhouse": status.clickhouse_error or "ok",
+        }
+        ready = self._accepting and checks["sites"] == checks["salts"] == "ok"
+        return Readiness(ready, checks)
+
+    @property
+    def statistics(self) -> Mapping[str, int]:
+        """Figures of the moment, for the status page and the gauges."""
+        return {
+            "sites_known": len(self._directory.by_domain),
+            "sites_awake": len(self._sites),
+            "sessions": self._budget.used,
+            "sessions_evicted": self._budget.evicted,
+            "events_waiting": self._status.events_waiting,
+            "events_inserted": self._status.events_inserted,
+            "blocks_inserted": self._status.blocks_inserted,
+            "blocks_rejected": self._status.blocks_rejected,
+            "insert_tries_failed": self._status.insert_tries_failed,
+        }
+
+    async def _start_child(self, name: str, factory: Callable[[], Actor]) -> Ref[Any]:
+        self._tree[name] = await self._supervisor.start_child(ChildSpec(name, factory))
+        return self._tree[name]
+
+    def _new_directory(self) -> Actor:
+        return DirectoryActor(
+            self._site_store,
+            self._site_cache,
+            self._directory,
+            find_awake=self._sites.get,
+            refresh_s=self._settings.site_refresh_s,
+        )
+
+    def _new_front(self) -> Actor:
+        return FrontActor(
+            directory=self._directory,
+            tables=self._tables,
+            telemetry=self._telemetry,
+            find_site=self._find_site,
+            max_in_flight=self._settings.max_in_flight,
+            ask_timeout_s=self._settings.ask_timeout_s,
+        )
+
+    def _find_site(self, site_id: int) -> Ref[Any] | None:
+        ref = self._sites.get(site_id)
+        if ref is None and self._may_start(site_id):
+            around = self._around
+            assert around is not None, "the front starts after the buffer"
+            # A name a life: the one before may still be on its way out.
+            name = f"site-{site_id}-{next(self._lives)}"
+            spec = ChildSpec(name, lambda: SiteActor(site_id, around))
+            ref = self._sites[site_id] = self._supervisor.start_child_now(spec)
+        return ref
+
+    def _may_start(self, site_id: int) -> bool:
+        until = self._down_until.get(site_id)
+        if until is None:
+            return True
+        if self._clock() < until:
+            return False
+        del self._down_until[site_id]
+        return True
+
+    def _went_down(self, down: Down) -> None:
+        if down.kind == SiteActor.kind:
+            site_id = int(down.name.split("-")[1])
+            del self._sites[site_id]
+            self._down_until[site_id] = self._clock() + SITE_DOWN_S
+            self._supervisor.forget(down.name)
+
+    def _passivate(self, site_id: int) -> None:
+        # Taken out of the table first: whatever comes next for this site starts a new actor. Nothing can lie
+        # in the old one's mailbox, because it asks only when its batch held no event, and nobody awaits in
+        # between.
+        ref = self._sites.get(site_id)
+        if ref is not None and not ref.statistics().depth:
+            del self._sites[site_id]
+            self._supervisor.release(ref.name)
+
+    def _arm(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        tick = Tick(self._clock())
+        for name in ("front", "buffer"):
+            self._tree[name].tell(tick)
+        if self._ticks % SLOW_TICK_EVERY == 0:
+            for name in ("salts", "directory", "counters"):
+                self._tree[name].tell(tick)
+        self._tick_sites(tick)
+        self._arm()
+
+    def _tick_sites(self, tick: Tick) -> None:
+        if self._ticks % SITE_TICK_SLICES == 0:
+            self._site_queue = list(self._sites)
+        slice_size = -(-len(self._site_queue) // (SITE_TICK_SLICES - self._ticks % SITE_TICK_SLICES))
+        for _ in range(min(slice_size, len(self._site_queue))):
+            ref = self._sites.get(self._site_queue.pop())
+            if ref is not None:
+                ref.tell(tick)
+
+    def _refused(self, request: Request) -> BuildResult:
+        verdict = OVERLOADED if self._accepting else NOT_READY
+        for _ in request.domains:
+            self._telemetry.emit_telemetry_refused(verdict.reason)
+        return BuildResult(tuple((domain, verdict) for domain in request.domains))
