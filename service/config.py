@@ -49,7 +49,7 @@ HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+(/\S*)?$")]
 SERVICE_LINK = re.compile(
     r"GATEHOUSE_(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
-PASSWORD_IN_URL = re.compile(r"(?<=:)[^:@/\s]+(?=@)")
+PASSWORD_IN_URL = re.compile(r"(//[^:/@\s]*:)\S*@")
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -361,7 +361,7 @@ def _decode_path(kind: type, value: object) -> Path:
 
 
 def _show(value: object) -> str:
-    text = PASSWORD_IN_URL.sub("***", value) if isinstance(value, str) else str(value)
+    text = PASSWORD_IN_URL.sub(r"\1***@", value) if isinstance(value, str) else str(value)
     text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
     if len(text) > LONGEST_VALUE_SHOWN:
         text = text[:LONGEST_VALUE_SHOWN] + "…"
