@@ -127,21 +127,15 @@ def coalesce(entries: Iterable[Entry]) -> list[tuple[int, ClickhouseSession]]:
     last one that replaced it are left; every sum over sign × figure stays as it was. Entries must be in the
     order of their making.
     """
-    states: dict[int, list[ClickhouseSession | None]] = {}
+    states: dict[int, tuple[ClickhouseSession | None, ClickhouseSession]] = {}
     for entry in entries:
-        session = entry.session
-        if session is None:
-            continue
-        first_and_last = states.get(session.session_id)
-        if first_and_last is None:
-            states[session.session_id] = [entry.replaced, session]
-        else:
-            first_and_last[1] = session
+        if entry.session is not None:
+            known = states.get(entry.session.session_id)
+            states[entry.session.session_id] = (known[0] if known else entry.replaced, entry.session)
     rows: list[tuple[int, ClickhouseSession]] = []
     for replaced, session in states.values():
         if replaced is not None:
             rows.append((-1, replaced))
-        assert session is not None, "a state is only kept with the session that made it"
         rows.append((1, session))
     return rows
 

@@ -92,7 +92,7 @@ _TV_OR_CONSOLE: Final = re.compile(
     re.IGNORECASE,
 )
 _TABLET: Final = re.compile(r"ipad|tablet|kindle|playbook|\bsilk/", re.IGNORECASE)
-_MOBILE: Final = re.compile(r"\bmobi", re.IGNORECASE)
+_MOBILE: Final = re.compile(r"\bmobi|opera mini", re.IGNORECASE)
 _FIRST_IPADOS: Final = 13
 """Up to version 12 the system of an iPad was iOS."""
 
@@ -142,7 +142,9 @@ class UserAgents:
             return UNKNOWN_USER_AGENT
         known = self._cache.get(user_agent)
         if known is None:
-            known = describe(user_agent, self._take_apart(user_agent))
+            # A header may hold bytes that are no UTF-8; they come as lone surrogates, which parsers refuse.
+            text = user_agent.encode("utf-8", "replace").decode()
+            known = describe(text, self._take_apart(text))
             if len(user_agent) <= MAX_CACHED_CHARS:
                 self._cache[user_agent] = known
         return known

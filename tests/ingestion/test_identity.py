@@ -1,0 +1,136 @@
+"""Visitor ids and root domains keep reference 7.2."""
+
+import pytest
+import siphashc
+
+from service.ingestion.event import Tables
+from service.ingestion.identity import (
+    MAX_CACHED_HOSTNAME_CHARS,
+    PublicSuffixes,
+    is_ipv4,
+    root_domain,
+    visitor_id,
+)
+
+KEY = bytes(range(16))
+CHROME = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "message", "expected"),
+    [
+        (b"0123456789ABCDEF", b"hello", 4402678656023170274),
+        (KEY, bytes(range(15)), 0xA129CA6149BE45E5),
+    ],
+)
+def test_siphash_vectors(key: bytes, message: bytes, expected: int) -> None:
+    """The library computes the vectors of the SipHash paper and of the reference's library."""
+    assert siphashc.siphash(key, message) == expected
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "root", "expected"),
+    [
+        (CHROME, "example.com", 17582164401428981959),
+        (None, "(none)", 10774086608087289346),
+    ],
+)
+def test_visitor_id_vectors(user_agent: str | None, root: str, expected: int) -> None:
+    """The visitor's number is that of the reference; no user agent counts as the empty text."""
+    assert visitor_id(KEY, user_agent, "203.0.113.7", "example.com", root) == expected
+
+
+def test_visitor_id_of_a_header_that_is_no_utf8() -> None:
+    """Bytes of a header that are no UTF-8 are hashed as they are."""
+    expected = siphashc.siphash(KEY, b"\xff1.2.3.4a.examplea.example")
+    assert visitor_id(KEY, "\udcff", "1.2.3.4", "a.example", "a.example") == expected
+
+
+@pytest.mark.parametrize(
+    ("hostname", "expected"),
+    [
+        ("(none)", "(none)"),
+        ("example.com", "example.com"),
+        ("www.blog.Example.COM", "example.com"),
+        ("a.b.co.uk", "b.co.uk"),
+        ("foo.github.io", "foo.github.io"),
+        ("bar.foo.github.io", "foo.github.io"),
+        ("GitHub.io", "GitHub.io"),
+        ("Localhost", "Localhost"),
+        ("deep.host.unknowntld", "host.unknowntld"),
+        ("1.2.3.4", "1.2.3.4"),
+        ("0x7F.1", "0x7F.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        (".Example.com", ".Example.com"),
+        ("a.example.com.", "com."),
+        ("com.", "com."),
+        ("shop.食狮.公司.cn", "食狮.公司.cn"),
+    ],
+)
+def test_root_domain(tables: Tables, hostname: str, expected: str) -> None:
+    """The root is the registrable domain in lower case; without one it is the hostname itself."""
+    assert tables.root_domains.root_domain(hostname) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1", True),
+        ("127.1", True),
+        ("127.0.1", True),
+        ("127.0.0.1", True),
+        ("0x7f000001", True),
+        ("0X7f.1", True),
+        ("0177.0.0.01", True),
+        ("4294967295", True),
+        ("4294967296", False),
+        ("1.16777215", True),
+        ("1.16777216", False),
+        ("256.1.1.1", False),
+        ("1.2.3.4.5", False),
+        ("08", False),
+        ("0x", False),
+        ("1..2", False),
+        ("1.2.3.4.", False),
+        ("", False),
+        ("a.example", False),
+    ],
+)
+def test_ipv4_forms(text: str, expected: bool) -> None:
+    """Every form of an IPv4 address that inet_aton takes is one, and nothing else."""
+    assert is_ipv4(text) is expected
+
+
+def test_root_domains_are_looked_up_once() -> None:
+    """A hostname that was asked for lately is not looked up again."""
+    asked: list[str] = []
+
+    def registrable(host: str) -> str | None:
+        asked.append(host)
+        return None
+
+    suffixes = PublicSuffixes(registrable, capacity=10)
+    assert [suffixes.root_domain("a.example") for _ in range(3)] == ["a.example"] * 3
+    assert asked == ["a.example"]
+
+
+def test_long_hostnames_are_not_kept() -> None:
+    """What is too long for a DNS name takes no place in memory."""
+    asked: list[str] = []
+
+    def registrable(host: str) -> str | None:
+        asked.append(host)
+        return None
+
+    suffixes = PublicSuffixes(registrable, capacity=10)
+    hostname = "a" * (MAX_CACHED_HOSTNAME_CHARS + 1)
+    suffixes.root_domain(hostname)
+    suffixes.root_domain(hostname)
+    assert asked == [hostname, hostname]
+
+
+def test_root_domain_of_a_public_suffix_is_itself() -> None:
+    """Without a registrable domain the hostname stays as it is, in its case."""
+    assert root_domain("Co.UK", lambda _: None) == "Co.UK"

@@ -1,0 +1,59 @@
+"""Events for tests of the rules: requests with sensible defaults, and events that ran through the steps."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from service.ingestion.event import Context, Event, Tables, run_steps
+from service.ingestion.request import Request
+from service.ingestion.shields import Shields, compile_shields
+from service.ingestion.site import Site
+from service.tables import load_tables
+
+NOON: Final = 1_795_003_200
+"""A noon, UTC epoch seconds."""
+SALT: Final = bytes(range(16))
+OLD_SALT: Final = bytes(range(16, 32))
+FIREFOX: Final = "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:121.0) Gecko/20100101 Firefox/121.0"
+SITE: Final = Site(id=1, domain="example.com")
+
+
+def make_request(**changes: Any) -> Request:
+    """Give a pageview of https://example.com/, with changes."""
+    fields: dict[str, Any] = {
+        "timestamp": NOON,
+        "remote_ip": "203.0.113.7",
+        "user_agent": FIREFOX,
+        "event_name": "pageview",
+        "domains": ("example.com",),
+        "url_host": "example.com",
+        "hostname": "example.com",
+        "pathname": "/",
+    }
+    return Request(**(fields | changes))
+
+
+def make_tables(
+    *, geo_database: Path | None = None, spam_list: Path | None = None, exchange_rates: Path | None = None
+) -> Tables:
+    """Load the real tables, with the files given."""
+    return load_tables(geo_database=geo_database, spam_list=spam_list, exchange_rates=exchange_rates)
+
+
+def make_context(
+    tables: Tables, *, shields: Shields | None = None, previous_salt: bytes | None = None
+) -> Context:
+    """Give what the steps need beside the event."""
+    return Context(
+        shields=compile_shields(shields or Shields()),
+        tables=tables,
+        current_salt=SALT,
+        previous_salt=previous_salt,
+    )
+
+
+def build_event(context: Context, *, site: Site = SITE, **changes: Any) -> Event:
+    """Give an event that ran through all steps (or to the one that dropped it)."""
+    request = make_request(**changes)
+    event = Event(domain=request.domains[0], request=request, site=site)
+    run_steps(event, context)
+    return event
