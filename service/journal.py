@@ -42,6 +42,8 @@ from service.segment import (
 )
 from service.wire import record
 
+__all__ = ["LOCK_FILE", "REJECTED_FOLDER", "Durability", "Journal", "JournalStatistics", "SegmentInfo"]
+
 Durability = Literal["memory", "os", "fsync"]
 
 LOCK_FILE: Final = "lock"
