@@ -1,6 +1,57 @@
-"""A valid request: what one POST says, checked and split, before any site is known. Source: reference section 3."""
+"""A valid request: what one POST says, checked and split, before any site is known.
+
+Source: reference section 3. ``build_request`` collects everything that is wrong (3.1), with the reference's
+own fields and messages (1.3).
+"""
+
+import re
+from typing import Any, Final
 
 from msgspec import Struct
+
+from service.ingestion import money, props, url
+from service.ingestion.raw_event import RawEvent, choose
+from service.ingestion.text import (
+    WHITE_SPACE,
+    cut_graphemes,
+    has_at_most_bytes,
+    has_at_most_graphemes,
+    is_blank,
+)
+
+MAX_URL_BYTES: Final = 2000
+MAX_EVENT_NAME_GRAPHEMES: Final = 120
+MAX_REFERRER_GRAPHEMES: Final = 2000
+
+MAX_DOMAINS: Final = 1000
+"""Security limit: one body could name a hundred thousand and hold up all others; the reference has none."""
+
+NO_HOST: Final = "(none)"
+"""The hostname of a URL that has no host."""
+
+ENGAGEMENT: Final = "engagement"
+NO_SCROLL_DEPTH: Final = 255
+MAX_SCROLL_DEPTH: Final = 100
+ENGAGEMENT_TIME_END_MS: Final = 30 * 24 * 3600 * 1000
+"""From here on an engagement time is taken for nonsense: old scripts once sent a time of day."""
+
+SYSTEM_EVENTS: Final = frozenset(
+    {
+        "pageview",
+        "engagement",
+        "Outbound Link: Click",
+        "Cloaked Link: Click",
+        "File Download",
+        "404",
+        "WP Form Completions",
+        "Form: Submission",
+    }
+)
+"""Events that are interactive whatever the sender says (reference 3.9)."""
+
+_SCRIPT_VERSIONS: Final = 65_536
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+")
+_INTEGER_DIGITS_MAX: Final = 18
 
 
 class Revenue(Struct, frozen=True):
@@ -13,8 +64,8 @@ class Revenue(Struct, frozen=True):
 class Request(Struct, frozen=True, kw_only=True, gc=False):
     """One request of a tracker or one item of a batch, valid in every field.
 
-    Texts that come out of percent-decoding may hold lone surrogates (PEP 383 ``surrogateescape``) where the bytes
-    were not valid UTF-8; ``rows.Text`` is made of them only when a row is built.
+    Texts that come out of percent-decoding may hold lone surrogates (PEP 383 ``surrogateescape``) where the
+    bytes were not valid UTF-8; ``rows.Text`` is made of them only when a row is built.
     """
 
     timestamp: int
@@ -31,7 +82,10 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     domains: tuple[str, ...]
     """As sent, each without one leading ``www.``; repeated domains stay repeated."""
     url_host: str | None
-    """The URL's host as sent (no brackets, no port); None when it has none. Decides whether a referrer is internal."""
+    """The URL's host as sent, without brackets and port; None when it has none.
+
+    It decides whether a referrer is internal.
+    """
     hostname: str
     """The host without one leading ``www.``, or ``(none)``."""
     pathname: str
@@ -54,3 +108,162 @@ class FieldError(Struct, frozen=True):
 
     field: str
     message: str
+
+
+def build_request(
+    raw: RawEvent,
+    *,
+    timestamp: int,
+    remote_ip: str,
+    user_agent: str | None,
+    ip_class: str | None,
+    back_dated: bool = False,
+) -> Request | list[FieldError]:
+    """Check every field and make a Request, or say all that is wrong; never raises."""
+    errors: list[FieldError] = []
+    location = _find_url(raw, errors)
+    name = _find_event_name(raw, errors)
+    hash_mode = _find_hash_mode(raw, errors)
+    hostname = _find_hostname(location, errors)
+    pathname = _find_pathname(location, errors, with_fragment=hash_mode)
+    pairs = _find_props(raw, name, pathname, errors)
+    scroll_depth, engagement_time = _find_engagement(raw, errors) if name == ENGAGEMENT else (0, 0)
+    domains = _find_domains(raw, location, errors)
+    if errors:
+        return errors
+    referrer = choose(raw.r, raw.referrer)
+    money_sent = choose(raw.revenue, raw.dollar)
+    return Request(
+        timestamp=timestamp,
+        back_dated=back_dated,
+        remote_ip=remote_ip,
+        ip_class=ip_class,
+        user_agent=user_agent,
+        event_name=name,
+        domains=domains,
+        url_host=location.host,
+        hostname=hostname,
+        pathname=pathname,
+        referrer=cut_graphemes(referrer, MAX_REFERRER_GRAPHEMES) if isinstance(referrer, str) else None,
+        query=None if location.query is None else url.decode_query(location.query),
+        props=pairs,
+        scroll_depth=scroll_depth,
+        engagement_time=engagement_time,
+        revenue=None if money_sent is None else _find_revenue(money_sent),
+        interactive=(raw.i is not False and raw.interactive is not False) or name in SYSTEM_EVENTS,
+        tracker_script_version=raw.v % _SCRIPT_VERSIONS if type(raw.v) is int else 0,
+    )
+
+
+def _find_url(raw: RawEvent, errors: list[FieldError]) -> url.Url:
+    """Split the URL; one that is invalid counts as empty, so that only its own error is told."""
+    value = choose(raw.u, raw.url)
+    if value is None:
+        errors.append(FieldError("url", "is required"))
+    elif not isinstance(value, str) or not has_at_most_bytes(value, MAX_URL_BYTES):
+        errors.append(FieldError("url", "must be a valid url"))
+    else:
+        location = url.split(value)
+        if location.scheme != "data":
+            return location
+        errors.append(FieldError("url", "scheme is not allowed"))
+    return url.EMPTY
+
+
+def _find_event_name(raw: RawEvent, errors: list[FieldError]) -> str:
+    value = choose(raw.n, raw.name)
+    if type(value) is int:
+        value = str(value)
+    if value is None or (isinstance(value, str) and is_blank(value)):
+        errors.append(FieldError("event_name", "can't be blank"))
+    elif not isinstance(value, str):
+        errors.append(FieldError("event_name", "is invalid"))
+    elif not has_at_most_graphemes(value, MAX_EVENT_NAME_GRAPHEMES):
+        errors.append(FieldError("event_name", f"should be at most {MAX_EVENT_NAME_GRAPHEMES} character(s)"))
+    else:
+        return value
+    return ""
+
+
+def _find_hash_mode(raw: RawEvent, errors: list[FieldError]) -> bool:
+    """Whether the fragment belongs to the path: only exactly 1 says so (reference 3.4)."""
+    value = choose(raw.h, raw.hash_mode)
+    if value is None or (isinstance(value, str) and is_blank(value)):
+        return False
+    number = _integer(value)
+    if number is None:
+        errors.append(FieldError("hash_mode", "is invalid"))
+    return number == 1
+
+
+def _find_hostname(location: url.Url, errors: list[FieldError]) -> str:
+    if not location.host:
+        return NO_HOST
+    hostname = url.sanitise_host(location.host)
+    if is_blank(hostname):
+        errors.append(FieldError("hostname", "can't be blank"))
+    return hostname
+
+
+def _find_pathname(location: url.Url, errors: list[FieldError], *, with_fragment: bool) -> str:
+    pathname = url.percent_decode(location.path or "/").rstrip(WHITE_SPACE)
+    if with_fragment and location.fragment is not None:
+        pathname += "#" + url.percent_decode(location.fragment)
+    if is_blank(pathname):
+        errors.append(FieldError("pathname", "can't be blank"))
+    return pathname
+
+
+def _find_props(raw: RawEvent, name: str, pathname: str, errors: list[FieldError]) -> props.Props:
+    source = choose(choose(choose(raw.m, raw.meta), raw.p), raw.props)
+    pairs = props.build_props(source, event_name=name, pathname=pathname)
+    if not props.has_allowed_sizes(pairs):
+        errors.append(FieldError("props", props.SIZE_MESSAGE))
+    return pairs
+
+
+def _find_engagement(raw: RawEvent, errors: list[FieldError]) -> tuple[int, int]:
+    """Give scroll depth (percent, 255 = missing) and engagement time (ms, 0 = missing). Reference 3.8."""
+    depth, time = _integer(raw.sd), _integer(raw.e)
+    scroll_depth = NO_SCROLL_DEPTH if depth is None or depth < 0 else min(depth, MAX_SCROLL_DEPTH)
+    engagement_time = time if time is not None and 0 <= time < ENGAGEMENT_TIME_END_MS else 0
+    if scroll_depth == NO_SCROLL_DEPTH and engagement_time == 0:
+        message = "engagement event requires a valid integer value for at least one of 'sd' or 'e' fields"
+        errors.append(FieldError("event_name", message))
+    return scroll_depth, engagement_time
+
+
+def _find_domains(raw: RawEvent, location: url.Url, errors: list[FieldError]) -> tuple[str, ...]:
+    value = choose(raw.d, raw.domain)
+    if not isinstance(value, str):
+        if location.host is not None:
+            return (url.sanitise_host(location.host),)
+        errors.append(FieldError("domain", "can't be blank"))
+    elif is_blank(value):
+        errors.append(FieldError("domain", "can't be blank"))
+    elif "," not in value:
+        return (url.sanitise_host(value),)
+    elif value.count(",") >= MAX_DOMAINS:
+        errors.append(FieldError("domain", f"should have at most {MAX_DOMAINS} item(s)"))
+    else:
+        return tuple(url.sanitise_host(part) for part in value.strip(WHITE_SPACE).split(","))
+    return ()
+
+
+def _find_revenue(value: object) -> Revenue | None:
+    parsed = money.parse_money(value)
+    return None if parsed is None else Revenue(*parsed)
+
+
+def _integer(value: Any) -> int | None:
+    """Give an integer, or the text of one, as a number; None for everything else.
+
+    Of a very long text only the sign and the first digits are read: it is beyond every limit all the same.
+    """
+    if type(value) is int:
+        return value
+    if not isinstance(value, str) or not _INTEGER.fullmatch(value):
+        return None
+    digits = value.lstrip("+-").lstrip("0") or "0"
+    number = int(digits[:_INTEGER_DIGITS_MAX])
+    return -number if value[0] == "-" else number

@@ -1,0 +1,46 @@
+"""An event as it stands on the wire: every field a tracker may send, unchecked.
+
+Source: reference section 3.2.
+"""
+
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class RawEvent(Struct, kw_only=True, gc=False):
+    """The known fields of one JSON object or form; None where a field is missing or null.
+
+    All are of any type, because the reference is lenient about most: ``build_request`` judges them.
+    """
+
+    n: Any = None
+    name: Any = None
+    u: Any = None
+    url: Any = None
+    d: Any = None
+    domain: Any = None
+    r: Any = None
+    referrer: Any = None
+    m: Any = None
+    meta: Any = None
+    p: Any = None
+    props: Any = None
+    h: Any = None
+    hash_mode: Any = field(name="hashMode", default=None)
+    i: Any = None
+    interactive: Any = None
+    v: Any = None
+    sd: Any = None
+    e: Any = None
+    dollar: Any = field(name="$", default=None)
+    revenue: Any = None
+    method: Any = field(name="_method", default=None)
+    """Not of the event: a POST with PUT, PATCH or DELETE here is taken for such a request (reference 1.2)."""
+    format: Any = field(name="_format", default=None)
+    """Not of the event: the form of answer that the sender wants (reference 1.2)."""
+
+
+def choose(short: Any, long: Any) -> Any:
+    """Give the short field unless it is missing, null or false; then the long one (reference 3.2)."""
+    return long if short is None or short is False else short
