@@ -153,8 +153,8 @@ TABLES = (EVENTS_TABLE, SESSIONS_TABLE, COUNTERS_TABLE)
 
 
 def describe_sql(table: str) -> str:
-    """Give the SELECT of a table's columns (name, type, default_kind): no rows when there is no such table."""
+    """Give the SELECT of a table's columns; it finds no rows when there is no such table."""
     return (
-        f"SELECT name, type, default_kind FROM system.columns WHERE database = currentDatabase() "  # noqa: S608 - constants
-        f"AND table = '{table}' ORDER BY position"
+        "SELECT name, type, default_kind FROM system.columns "  # noqa: S608 - our own constants
+        f"WHERE database = currentDatabase() AND table = '{table}' ORDER BY position"
     )
