@@ -115,8 +115,8 @@ class Engine:
                     yield chunk.bytes()
         except RuntimeError as error:
             code, text = _code_and_text(error)
-            raise query_error(code, _ONLY_QUESTIONS if "Streaming query is not supported" in text else text)
-            from error
+            text = _ONLY_QUESTIONS if "Streaming query is not supported" in text else text
+            raise query_error(code, text) from error
         finally:
             connection.close()
 
