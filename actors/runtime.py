@@ -1,0 +1,383 @@
+"""What an actor is: private state, one message at a time, an address (``Ref``) for everybody else.
+
+Rules it keeps (reference/actors.md, sections 1.2, 2, 3 and 4):
+
+- One message at a time, in order per sender; control messages before work.
+- ``tell`` never blocks and says False when refused. Every ask gets an answer: a value, the handler's error,
+  or one of the three errors below. A late answer is ignored.
+- A message whose asker has gone, or whose deadline has passed, is skipped and counted.
+- The loop yields after each batch, so that a flooded actor starves nobody.
+- No timer and no task per message. Who asks often owns future and deadline and uses ``Ref.offer``.
+
+Errors::
+
+    ActorError
+    ├── MailboxFull         refused, nothing was done: come back later
+    ├── ActorStopped        the actor ended before it took the message, or had ended before
+    └── DeadlineExceeded    no answer in time; the message was not handled, or its answer was late
+"""
+
+import asyncio
+import enum
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, ClassVar, Generic, TypeVar
+
+from msgspec import Struct
+
+from actors.mailbox import Mailbox, MailboxStatistics
+
+BATCH_MAX = 100
+"""Messages handled before the loop lets others run: 0.1 ms at most with handlers of 1 µs (section 3)."""
+
+M = TypeVar("M")
+
+
+class ActorError(Exception):
+    """Base of what an asker can get instead of an answer."""
+
+
+class MailboxFull(ActorError):  # noqa: N818 - the names that the trade knows
+    """The actor has as much work waiting as it may; this message was refused."""
+
+
+class ActorStopped(ActorError):  # noqa: N818 - the names that the trade knows
+    """The actor has ended, or ended before it took this message."""
+
+
+class DeadlineExceeded(ActorError):  # noqa: N818 - the names that the trade knows
+    """The deadline passed before there was an answer."""
+
+
+class StopReason(enum.Enum):
+    """Why ``on_stop`` is called."""
+
+    STOPPED = "stopped"
+    """Somebody ordered it."""
+    CRASHED = "crashed"
+    """A handler raised; a new actor takes over the mailbox, if the budget allows it."""
+
+
+class Undelivered(enum.Enum):
+    """Why a message that nobody waits for was lost."""
+
+    FULL = "full"
+    STOPPED = "stopped"
+
+
+UndeliveredSink = Callable[[str, Undelivered, object], None]
+"""Told of each lost message: actor kind, reason, the message. Never raises."""
+
+
+class Stop(Struct, frozen=True):
+    """Control message that ends an actor; with ``drain`` only after all that waits in its mailbox."""
+
+    drain: bool
+
+
+class Envelope:
+    """One message on its way, with the place where its answer goes."""
+
+    __slots__ = ("deadline", "future", "message")
+
+    def __init__(
+        self, message: Any, future: "asyncio.Future[Any] | None" = None, deadline: float | None = None
+    ) -> None:
+        self.message = message
+        # Where the answer goes; None for a tell.
+        self.future = future
+        # On the clock of the running loop (loop.time()), in seconds; None: the asker waits to the end.
+        self.deadline = deadline
+
+    @property
+    def is_ask(self) -> bool:
+        """Whether somebody waits for an answer; overridden where the answer does not go to a future."""
+        return self.future is not None
+
+    def reply(self, value: object) -> None:
+        """Answer; nothing happens when nobody waits (any more)."""
+        if self.future is not None and not self.future.done():
+            self.future.set_result(value)
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an error; nothing happens when nobody waits (any more)."""
+        if self.future is not None and not self.future.done():
+            self.future.set_exception(error)
+
+    def expired(self, now: float) -> bool:
+        """Say whether the work would be for nobody: the deadline has passed, or the asker has gone."""
+        if self.future is not None and self.future.done():
+            return True
+        return self.deadline is not None and now >= self.deadline
+
+    def expire(self) -> None:
+        """Answer DeadlineExceeded unless answered or claimed; for the asker's timer."""
+        if self.deadline is not None:
+            self.fail(DeadlineExceeded("the deadline passed before there was an answer"))
+
+    def claim(self) -> None:
+        """Take the deadline away: the work has begun and the asker waits for its true outcome."""
+        self.deadline = None
+
+
+class Ref(Generic[M]):
+    """The address of an actor, the only part of it that others hold; stays valid over restarts."""
+
+    __slots__ = ("_closed", "_mailbox", "_undelivered", "kind", "name", "stopped")
+
+    def __init__(
+        self, kind: str, name: str, mailbox: Mailbox[Envelope], undelivered: UndeliveredSink
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        # True from the order to stop on: no work is taken any more.
+        self.stopped = False
+        # True when the actor has ended: no control messages either.
+        self._closed = False
+        self._mailbox = mailbox
+        self._undelivered = undelivered
+
+    def tell(self, message: M) -> bool:
+        """Send without waiting for an answer; False when refused (a dead letter, counted with its reason)."""
+        return self.offer(Envelope(message))
+
+    def tell_control(self, message: M) -> None:
+        """Send ahead of all work, whatever the bound; to a stopped actor it is a dead letter."""
+        if self._closed:
+            self._undelivered(self.kind, Undelivered.STOPPED, message)
+        else:
+            self._mailbox.offer_control(Envelope(message))
+
+    def offer(self, envelope: Envelope) -> bool:
+        """Send with a future and deadline of the caller's own; False when refused, the future then untouched.
+
+        It is the caller who stops waiting at the deadline; the actor only skips what has expired.
+        """
+        if not self.stopped and self._mailbox.offer(envelope):
+            return True
+        if not envelope.is_ask:
+            reason = Undelivered.STOPPED if self.stopped else Undelivered.FULL
+            self._undelivered(self.kind, reason, envelope.message)
+        return False
+
+    async def ask(self, message: M, *, timeout_s: float) -> Any:
+        """Send and wait for the answer.
+
+        Raises MailboxFull, ActorStopped, DeadlineExceeded, or what the handler raised. After ``timeout_s``
+        without an answer it is DeadlineExceeded, unless the actor has claimed the message: then the true
+        answer is awaited. Cancelling the wait withdraws the message if its turn has not come.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        envelope = Envelope(message, future, loop.time() + timeout_s)
+        if not self.offer(envelope):
+            raise self._refusal()
+        timer = loop.call_later(timeout_s, envelope.expire)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def statistics(self) -> MailboxStatistics:
+        """Give the figures of the actor's mailbox."""
+        return self._mailbox.statistics()
+
+    def turn_away(self, envelope: Envelope) -> None:
+        """Give back what the stopped actor will not handle: an error to an asker, else a dead letter."""
+        if envelope.is_ask:
+            envelope.fail(self._refusal())
+        elif not isinstance(envelope.message, Stop):
+            self._undelivered(self.kind, Undelivered.STOPPED, envelope.message)
+
+    def close(self) -> None:
+        """Take nothing from now on, control messages included."""
+        self.stopped = self._closed = True
+
+    def _refusal(self) -> ActorError:
+        if self.stopped:
+            return ActorStopped(f"{self.kind} {self.name!r} has stopped")
+        return MailboxFull(f"{self.kind} {self.name!r} has {len(self._mailbox)} messages waiting")
+
+
+class Actor:
+    """Base of all actors: override what is needed, keep the state private, reach others through refs."""
+
+    __slots__ = ("ref",)
+
+    kind: ClassVar[str]
+    """What sort of actor it is, for counters and logs: one of a handful of words, never a key."""
+
+    mailbox_bound: ClassVar[int]
+    """Messages that may wait; the next one is refused."""
+
+    ref: Ref[Any]
+    """Its own address; set before ``on_start``."""
+
+    async def on_start(self) -> None:
+        """Get ready; messages wait meanwhile. An error here is a failed start."""
+
+    def receive(self, envelope: Envelope) -> Awaitable[None] | None:
+        """Handle one message; what is returned is awaited before the next message."""
+        raise NotImplementedError(f"{type(self).__name__} does not receive messages")
+
+    def receive_batch(self, envelopes: list[Envelope]) -> Awaitable[None] | None:
+        """Handle several messages in order, none of them expired; override it where a batch is cheaper.
+
+        By default they are handled one by one, and an error costs the message that caused it. An error out of
+        an override fails all of the batch that have no answer yet: nobody else can know how far it came.
+        """
+        return self._receive_each(envelopes)
+
+    async def _receive_each(self, envelopes: list[Envelope]) -> None:
+        for envelope in envelopes:
+            pending = self.receive(envelope)
+            if pending is not None:
+                await pending
+
+    async def on_stop(self, reason: StopReason) -> None:
+        """Let go of what was taken in ``on_start``. A hope, not a promise: it is not called after a kill."""
+
+
+class Cell:
+    """The running half of an actor: its mailbox, the actor object of the day, the messages in hand.
+
+    The supervisor drives it: ``start``, ``serve`` until it returns or raises, ``retire``, and from the top
+    after a crash; at the very end ``close``.
+    """
+
+    __slots__ = ("_actor", "_draining", "_factory", "_in_hand", "_mailbox", "_rest", "expired", "ref")
+
+    def __init__(
+        self, name: str, factory: Callable[[], Actor], bound: int | None, undelivered: UndeliveredSink
+    ) -> None:
+        # The first actor is made here, to know its kind; None between a crash and the next start.
+        self._actor: Actor | None = factory()
+        self._factory = factory
+        self._mailbox: Mailbox[Envelope] = Mailbox(self._actor.mailbox_bound if bound is None else bound)
+        self.ref: Ref[Any] = Ref(self._actor.kind, name, self._mailbox, undelivered)
+        # What a handler works on at this moment.
+        self._in_hand: tuple[Envelope, ...] = ()
+        # What was taken together with it and has not been looked at yet.
+        self._rest: Iterator[Envelope] = iter(())
+        # True after Stop(drain=True): the end comes when the mailbox is empty.
+        self._draining = False
+        # Messages skipped because nobody waited for them any more.
+        self.expired = 0
+
+    async def start(self) -> None:
+        """Make the actor, and let it get ready; one that fails to is dropped."""
+        actor, self._actor = self._actor, None
+        if actor is None:
+            actor = self._factory()
+        actor.ref = self.ref
+        await actor.on_start()
+        self._actor = actor
+
+    async def serve(self) -> None:
+        """Handle messages until told to stop; raises what a handler raised."""
+        actor, mailbox = self._actor, self._mailbox
+        assert actor is not None, "serve comes after start"
+        clock = asyncio.get_running_loop().time
+        handle = self._one_by_one if type(actor).receive_batch is Actor.receive_batch else self._all_at_once
+        while mailbox or not self._draining:
+            if not mailbox:
+                await mailbox.wait()
+            order = self._take()
+            if order is not None:
+                if not order.drain:
+                    return
+                self._draining = self.ref.stopped = True
+                continue
+            pending = handle(actor, clock())
+            while pending is not None:
+                await pending
+                if mailbox.urgent:
+                    mailbox.put_back(self._rest)
+                pending = handle(actor, clock())
+            if mailbox:
+                await asyncio.sleep(0)
+
+    def order_stop(self, order: Stop) -> None:
+        """Take no more work and tell the actor to end; control messages are taken until it has."""
+        self.ref.stopped = True
+        self._mailbox.offer_control(Envelope(order))
+
+    def describe_in_hand(self) -> str:
+        """Name the kinds of messages in hand, never their contents."""
+        return (
+            ", ".join(sorted({type(envelope.message).__name__ for envelope in self._in_hand})) or "no message"
+        )
+
+    def salvage(self, error: Exception) -> None:
+        """After a crash: fail what was in hand, put back what was not looked at."""
+        for envelope in self._in_hand:
+            envelope.fail(error)
+        self._in_hand = ()
+        self._mailbox.put_back(self._rest)
+
+    async def retire(self, reason: StopReason, *, within_s: float) -> None:
+        """Let the actor let go, and forget its state; raises what ``on_stop`` raised, or TimeoutError."""
+        actor, self._actor = self._actor, None
+        assert actor is not None, "retire comes after serve"
+        async with asyncio.timeout(within_s):
+            await actor.on_stop(reason)
+
+    def reopen(self) -> None:
+        """Take work again, after an end that was not final."""
+        self._draining = self.ref.stopped = False
+
+    def close(self) -> None:
+        """Take nothing more, and answer ActorStopped to all who wait."""
+        left = (*self._in_hand, *self._rest, *self._mailbox.take(len(self._mailbox)))
+        self._in_hand = ()
+        self.ref.close()
+        for envelope in left:
+            self.ref.turn_away(envelope)
+
+    def _take(self) -> Stop | None:
+        """Take what is handled next; give the order to stop if that is what comes next.
+
+        What was taken is held nowhere but in the iterator, so that an idle actor keeps no message alive.
+        """
+        if self._mailbox.urgent:
+            # A control message comes alone, so that what is put back after a crash is always work.
+            batch = self._mailbox.take(1)
+            if isinstance(batch[0].message, Stop):
+                return batch[0].message
+        else:
+            batch = self._mailbox.take(BATCH_MAX)
+        self._rest = iter(batch)
+        return None
+
+    def _one_by_one(self, actor: Actor, now: float) -> Awaitable[None] | None:
+        """Handle what is left of the batch, up to the first handler that wants to be awaited."""
+        for envelope in self._rest:
+            if envelope.expired(now):
+                self._skip(envelope)
+                continue
+            self._in_hand = (envelope,)
+            pending = actor.receive(envelope)
+            if pending is not None:
+                return pending
+        self._in_hand = ()
+        return None
+
+    def _all_at_once(self, actor: Actor, now: float) -> Awaitable[None] | None:
+        """Hand over what is left of the batch; on the second call, after the wait, nothing is."""
+        batch: list[Envelope] = []
+        for envelope in self._rest:
+            if envelope.expired(now):
+                self._skip(envelope)
+            else:
+                batch.append(envelope)
+        self._in_hand = tuple(batch)
+        if not batch:
+            return None
+        pending = actor.receive_batch(batch)
+        if pending is None:
+            self._in_hand = ()
+        return pending
+
+    def _skip(self, envelope: Envelope) -> None:
+        """Leave out a message nobody waits for."""
+        self.expired += 1
+        envelope.fail(DeadlineExceeded("the deadline passed before the message was looked at"))
