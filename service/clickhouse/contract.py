@@ -5,6 +5,7 @@ themselves (``acquisition_channel``) is left out of the insert, other columns of
 """
 
 import enum
+import re
 
 from msgspec import Struct
 
@@ -49,7 +50,7 @@ async def check_contract(store: ClickhouseStore, *, cluster: str | None = None) 
         ]
     for name, statement in await missing_windows(store, window=DEDUPLICATION_WINDOW, cluster=cluster):
         sentence = (
-            f"{name} remembers no inserts, so a block that is sent twice after a lost answer is stored twice: "
+            f"{name} remembers no inserts, so a block sent again after a lost answer is stored twice: "
             f"run `gatehouse migrate`, or {statement}"
         )
         problems.append(Problem(Severity.WARNING, name, sentence))
@@ -76,7 +77,6 @@ def _judge(needed: WrittenColumn, found: Column | None) -> str:
 
 def _plain_type(name: str) -> str:
     """Give the type without what changes only how values are stored or shown."""
-    plain = (
-        name.removeprefix("LowCardinality(").removesuffix(")") if name.startswith("LowCardinality(") else name
-    )
+    stored = re.fullmatch(r"LowCardinality\((.+)\)", name)
+    plain = stored[1] if stored else name
     return Kind.DATETIME.value if plain.startswith("DateTime('") else plain
