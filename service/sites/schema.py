@@ -3,8 +3,8 @@
 A migration that was released is never edited: a change is a new one at the end.
 
 ``AUTOINCREMENT`` is deliberate: rows in ClickHouse carry a site's number for ever, so none is given twice.
-``revision`` counts all changes, ``changes`` holds the number of each site's last one; triggers keep both, so that
-no writer, not even a person with ``sqlite3``, can forget it.
+``revision`` counts all changes, ``changes`` holds the number of each site's last one; triggers keep both, so
+that no writer, not even a person with ``sqlite3``, can forget it.
 """
 
 from typing import Final
