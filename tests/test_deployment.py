@@ -1,0 +1,87 @@
+"""The container files: what linters and schemas say of them, and that they name what the service knows."""
+
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from service.config import settings
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+OTLP_HTTP_PORT = 4318
+
+
+def read_yaml(name: str) -> Any:
+    """Give a YAML file of the project as plain values."""
+    return YAML(typ="safe").load(ROOT / name)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(["hadolint", "Dockerfile"], id="Dockerfile"),
+        pytest.param(
+            ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"], id="compose.yaml"
+        ),
+    ],
+)
+def test_linted(command: list[str]) -> None:
+    """The linter has nothing to say."""
+    found = subprocess.run(
+        [SCRIPTS / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "compose.yaml", "deploy/README.md"])
+def test_settings_exist(name: str) -> None:
+    """Every GATEHOUSE_ variable that is set is a setting, or a choice that compose.yaml itself takes."""
+    known = {setting.variable for setting in settings().values()} | {"GATEHOUSE_PORT"}
+
+    assert set(re.findall(r"GATEHOUSE_[A-Z_]+", (ROOT / name).read_text())) <= known
+
+
+def test_one_data_folder() -> None:
+    """The folder that the image keeps is the one that compose.yaml keeps."""
+    image = (ROOT / "Dockerfile").read_text()
+
+    assert "GATEHOUSE_DATA_DIR=/data " in image
+    assert "\nVOLUME /data\n" in image
+    assert read_yaml("compose.yaml")["services"]["gatehouse"]["volumes"] == ["gatehouse:/data"]
+
+
+def test_published_on_loopback() -> None:
+    """Compose publishes no port to the world."""
+    services = read_yaml("compose.yaml")["services"]
+
+    published = [port for service in services.values() for port in service.get("ports", [])]
+
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+@pytest.mark.parametrize("signal", ["metrics", "traces"])
+def test_collector_pipelines(signal: str) -> None:
+    """Each pipeline of the collector uses parts that are defined, and begins with the memory limiter."""
+    collector = read_yaml("otel-collector.yaml")
+
+    pipeline = collector["service"]["pipelines"][signal]
+
+    for kind in ("receivers", "processors", "exporters"):
+        assert set(pipeline[kind]) <= set(collector[kind])
+    assert pipeline["processors"][0] == "memory_limiter"
+
+
+def test_collector_is_where_the_service_sends() -> None:
+    """Compose points the service at the port where the collector takes OTLP over HTTP."""
+    endpoint = read_yaml("compose.yaml")["services"]["gatehouse"]["environment"]["GATEHOUSE_OTLP_ENDPOINT"]
+    collector = read_yaml("otel-collector.yaml")["receivers"]["otlp"]["protocols"]["http"]["endpoint"]
+
+    assert endpoint == f"http://collector:{OTLP_HTTP_PORT}"
+    assert collector == f"0.0.0.0:{OTLP_HTTP_PORT}"
