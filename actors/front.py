@@ -65,6 +65,11 @@ class Offered(Envelope):
         self._index = index
         self._settled = False
 
+    @property
+    def is_ask(self) -> bool:
+        """Whether somebody waits: always, the request does."""
+        return True
+
     def reply(self, value: Any) -> None:
         """Give the verdict; a later one is ignored."""
         if not self._settled:

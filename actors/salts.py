@@ -64,8 +64,7 @@ class SaltsActor(Actor):
         match envelope.message:
             case Tick(now=now) if int(now) // DAY_S != self._filled_for:
                 await self._refill(int(now) // DAY_S)
-            case _:
-                envelope.reply(None)
+        envelope.reply(None)
 
     async def _refill(self, today: int) -> None:
         try:

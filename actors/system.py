@@ -38,13 +38,14 @@ from service.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-TICK_S: Final = 0.1
 SLOW_TICK_EVERY: Final = 10
 """Salts, directory and counters get every tenth tick."""
 SITE_TICK_SLICES: Final = 100
 """Each site gets one tick in so many, a slice of them at a time, so that many sites never tick at once."""
 SITE_DOWN_S: Final = 30.0
 """How long a site that crashed too often answers ``site_unavailable`` before it is tried again."""
+INSERTER_SHUTDOWN_S: Final = 0.5
+"""It had the whole deadline of the stop; a block that is cut off now is sent again by the next start."""
 FLUSH_TIMEOUT_S: Final = 600.0
 RELOAD_TIMEOUT_S: Final = 10.0
 OVERLOADED: Final = Retry(RetryReason.OVERLOADED)
@@ -62,6 +63,8 @@ class SystemSettings(Struct, frozen=True, kw_only=True):
     site_refresh_s: float = 900.0
     max_sessions: int = 1_000_000
     block: BlockLimits = BlockLimits()
+    tick_s: float = 0.1
+    """How often front and buffer look at the clock; all other intervals are multiples of it."""
 
 
 class Readiness(Struct, frozen=True):
@@ -122,7 +125,9 @@ class System:
             "counters", lambda: CountersActor(self._clickhouse, self._telemetry, self._directory)
         )
         inserter = await self._start_child(
-            "inserter", lambda: InserterActor(self._clickhouse, self._journal, self._status)
+            "inserter",
+            lambda: InserterActor(self._clickhouse, self._journal, self._status),
+            shutdown_s=INSERTER_SHUTDOWN_S,
         )
         buffer = await self._start_child(
             "buffer", lambda: BufferActor(self._journal, inserter, settings.block, self._clock, self._status)
@@ -220,8 +225,11 @@ class System:
             "insert_tries_failed": self._status.insert_tries_failed,
         }
 
-    async def _start_child(self, name: str, factory: Callable[[], Actor]) -> Ref[Any]:
-        self._tree[name] = await self._supervisor.start_child(ChildSpec(name, factory))
+    async def _start_child(
+        self, name: str, factory: Callable[[], Actor], *, shutdown_s: float = 5.0
+    ) -> Ref[Any]:
+        spec = ChildSpec(name, factory, shutdown_s=shutdown_s)
+        self._tree[name] = await self._supervisor.start_child(spec)
         return self._tree[name]
 
     def _new_directory(self) -> Actor:
@@ -280,7 +288,7 @@ class System:
             self._supervisor.release(ref.name)
 
     def _arm(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        self._timer = asyncio.get_running_loop().call_later(self._settings.tick_s, self._tick)
 
     def _tick(self) -> None:
         self._ticks += 1

@@ -1,0 +1,153 @@
+import asyncio
+from pathlib import Path
+
+from actors.buffer import BlockLimits
+from actors.system import SystemSettings
+from service.clickhouse.store import BlockTrigger
+from service.ingestion.verdict import BUFFERED, Retry, RetryReason
+from tests.support.memory_store import MemoryStore
+from tests.support.running_system import running_system
+
+FAST = SystemSettings(tick_s=0.005)
+
+
+async def test_a_block_closes_when_it_is_full(tmp_path: Path) -> None:
+    """Seven events in blocks of three make two full blocks, and one by the flush."""
+    settings = SystemSettings(block=BlockLimits(max_rows=3))
+    async with running_system(tmp_path, settings=settings) as running:
+        for _ in range(7):
+            await running.send(running.request())
+        await running.system.flush()
+
+        assert [(block.trigger, len(block.events)) for block in running.store.blocks] == [
+            (BlockTrigger.SIZE, 3),
+            (BlockTrigger.SIZE, 3),
+            (BlockTrigger.FLUSH, 1),
+        ]
+
+
+async def test_a_block_closes_when_it_is_old(tmp_path: Path) -> None:
+    """An event is inserted without a flush once its block reached its age."""
+    async with running_system(tmp_path, settings=FAST) as running:
+        await running.send(running.request())
+        running.clock.now += 2
+        await asyncio.wait_for(running.store.offered.wait(), 10)
+
+        assert [block.trigger for block in running.store.blocks] == [BlockTrigger.AGE]
+
+
+async def test_session_rows_are_coalesced_within_a_block(tmp_path: Path) -> None:
+    """Five pageviews of a visitor in one block are one session row."""
+    async with running_system(tmp_path) as running:
+        for _ in range(5):
+            await running.send(running.request())
+        await running.system.flush()
+
+        assert [(sign, session.pageviews) for sign, session in running.store.sessions] == [(1, 5)]
+
+
+async def test_what_clickhouse_does_not_take_is_stored_after_a_restart(tmp_path: Path) -> None:
+    """Events taken while ClickHouse is away outlive the process and come in order, once each."""
+    store = MemoryStore()
+    store.away = True
+    settings = SystemSettings(block=BlockLimits(max_rows=2, max_waiting=1))
+    async with running_system(tmp_path, store=store, settings=settings) as running:
+        for number in range(7):
+            assert await running.send(running.request(pathname=f"/{number}")) == [BUFFERED]
+        assert store.events == []
+    store.away = False
+    async with running_system(tmp_path, store=store, settings=settings) as running:
+        await running.system.flush()
+
+        assert [event.pathname for event in store.events] == [f"/{number}" for number in range(7)]
+        assert [session.events for session in store.live_sessions()] == [7]
+        assert not list((tmp_path / "journal").glob("*.gh"))
+
+
+async def test_a_lost_answer_stores_nothing_twice(tmp_path: Path) -> None:
+    """A block whose insert succeeded and whose answer was lost is sent again under the same id."""
+    store = MemoryStore()
+    store.loses_answers = 2
+    async with running_system(tmp_path, store=store) as running:
+        await running.send(running.request())
+        await running.system.flush()
+
+        assert len(store.blocks) == 3
+        assert len({block.id for block in store.blocks}) == 1
+        assert len(store.events) == 1
+
+
+async def test_a_full_journal_refuses_and_takes_the_session_back(tmp_path: Path) -> None:
+    """A refused event leaves no trace in its session; the sender may send it again later."""
+    store = MemoryStore()
+    store.away = True
+    async with running_system(tmp_path, store=store, journal_max_bytes=2000) as running:
+        verdicts = [(await running.send(running.request()))[0] for _ in range(20)]
+        taken = verdicts.count(BUFFERED)
+        readiness = running.system.readiness()
+        store.away = False
+        await running.system.flush()
+        after = await running.send(running.request())
+        await running.system.flush()
+
+        assert 0 < taken < 20
+        assert verdicts == [BUFFERED] * taken + [Retry(RetryReason.JOURNAL_UNAVAILABLE)] * (20 - taken)
+        assert readiness.checks["journal"] != "ok"
+        assert after == [BUFFERED]
+        assert len(store.events) == taken + 1
+        assert [session.events for session in store.live_sessions()] == [taken + 1]
+
+
+async def test_refusals_in_flight_do_not_break_later_sessions(tmp_path: Path) -> None:
+    """Many events at once against a nearly full journal: what is stored sums up to what was acknowledged."""
+    store = MemoryStore()
+    store.away = True
+    async with running_system(tmp_path, store=store, journal_max_bytes=6000) as running:
+        requests = [running.request(visitor=number % 5) for number in range(60)]
+        first = await asyncio.gather(*(running.send(request) for request in requests))
+        store.away = False
+        await running.system.flush()
+        second = await asyncio.gather(*(running.send(request) for request in requests[:5]))
+        await running.system.flush()
+        acknowledged = sum(verdicts == [BUFFERED] for verdicts in (*first, *second))
+
+        assert len(store.events) == acknowledged
+        assert sum(session.events for session in store.live_sessions()) == acknowledged
+        assert len(store.live_sessions()) == len({event.session_id for event in store.events})
+
+
+async def test_a_block_that_is_rejected_does_not_hold_up_the_next(tmp_path: Path) -> None:
+    """A block that ClickHouse will never take is kept beside the journal, and the others go on."""
+    store = MemoryStore()
+    store.rejects = True
+    async with running_system(tmp_path, store=store) as running:
+        await running.send(running.request(pathname="/poison"))
+        await running.system.flush()
+        store.rejects = False
+        await running.send(running.request(pathname="/good", visitor=2))
+        await running.system.flush()
+
+        assert [event.pathname for event in store.events] == ["/good"]
+        assert running.system.statistics["blocks_rejected"] == 1
+        assert len(list((tmp_path / "journal" / "rejected").glob("*.gh"))) == 1
+
+
+async def test_memory_durability_leaves_no_file(tmp_path: Path) -> None:
+    """With ``memory`` events are inserted all the same, and the journal's folder stays empty."""
+    async with running_system(tmp_path, durability="memory") as running:
+        await running.send(running.request())
+        files = list((tmp_path / "journal").glob("*.gh"))
+        await running.system.flush()
+
+        assert files == []
+        assert len(running.store.events) == 1
+
+
+async def test_fsync_durability_acknowledges_too(tmp_path: Path) -> None:
+    """With ``fsync`` many events at once are acknowledged and stored."""
+    async with running_system(tmp_path, durability="fsync") as running:
+        sent = await asyncio.gather(*(running.send(running.request(visitor=number)) for number in range(50)))
+        await running.system.flush()
+
+        assert sent == [[BUFFERED]] * 50
+        assert len(running.store.events) == 50
