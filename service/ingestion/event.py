@@ -31,7 +31,6 @@ from service.ingestion.user_agent import UNKNOWN_USER_AGENT, UserAgent, UserAgen
 from service.ingestion.verdict import DropReason
 
 PAGEVIEW: Final = "pageview"
-ENGAGEMENT: Final = "engagement"
 MAX_TIMESTAMP: Final = 2**32 - 1
 """The last second of ClickHouse's DateTime."""
 
@@ -241,7 +240,8 @@ def _put_props(event: Event, _context: Context) -> None:
 
 def _put_revenue(event: Event, context: Context) -> None:
     request = event.request
-    if request.revenue is not None and event.site is not None:
+    if request.revenue is not None:
+        assert event.site is not None, "an event that passed the gate has a site"
         event.clickhouse_event_attrs.revenue = build_revenue(
             request.revenue, request.event_name, event.site.revenue_goals, context.tables.rates
         )

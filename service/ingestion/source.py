@@ -18,6 +18,8 @@ from service.ingestion.url import split
 TAG_PARAMETERS: Final = ("utm_source", "source", "ref")
 CLICK_ID_PARAMETERS: Final = ("gclid", "gbraid", "wbraid", "msclkid", "fbclid", "twclid")
 APP_PREFIX: Final = "android-app://"
+MAX_HOST_CHARS: Final = 253
+"""Longer names are no DNS names; no source is looked for."""
 
 _SCHEMES: Final = frozenset({"http", "https", "android-app"})
 _ANY_SUFFIX: Final = ".*"
@@ -102,7 +104,7 @@ class SourceTable:
         known = self._names.get(address.lower())
         if known is not None:
             return known
-        if not referrer.prefix:
+        if not referrer.prefix and len(referrer.host) <= MAX_HOST_CHARS:
             found = self._find_host(referrer.host, referrer.path)
             if found is not None:
                 return found

@@ -13,8 +13,11 @@ from typing import Final, Protocol
 import cachebox
 from msgspec import Struct
 
-MAX_CACHED_CHARS: Final = 1_024
-"""Longer user agents are taken apart each time, so that they cannot fill the memory."""
+MAX_READ_CHARS: Final = 1_024
+"""Security limit: of a longer user agent only the start is read and remembered.
+
+Real ones are shorter, and one made up to fill a header can cost a parser hundreds of times as much.
+"""
 
 MOBILE, TABLET, DESKTOP = "Mobile", "Tablet", "Desktop"
 
@@ -140,13 +143,13 @@ class UserAgents:
         """Give what the header says, from memory where it was asked for lately."""
         if not user_agent:
             return UNKNOWN_USER_AGENT
-        known = self._cache.get(user_agent)
+        start = user_agent[:MAX_READ_CHARS]
+        known = self._cache.get(start)
         if known is None:
             # A header may hold bytes that are no UTF-8; they come as lone surrogates, which parsers refuse.
-            text = user_agent.encode("utf-8", "replace").decode()
+            text = start.encode("utf-8", "replace").decode()
             known = describe(text, self._take_apart(text))
-            if len(user_agent) <= MAX_CACHED_CHARS:
-                self._cache[user_agent] = known
+            self._cache[start] = known
         return known
 
 

@@ -170,6 +170,13 @@ def test_url_without_a_host_hides_no_referrer() -> None:
     assert parse_referrer("https://other.example/a", None) == Referrer("", "other.example", "/a")
 
 
+def test_a_host_that_is_too_long_is_not_looked_for(tables: Tables) -> None:
+    """What is too long for a DNS name is its own source."""
+    host = "a." * 124 + "google.com"
+    assert tables.sources.find(Referrer("", host, "/")) == host
+    assert tables.sources.find(Referrer("", host.removeprefix("a.a.a."), "/")) == "Google"
+
+
 def test_a_longer_path_goes_first() -> None:
     """Of two places on one host the one with the longer path is found, whatever their order in the table."""
     table = SourceTable.from_dict(
