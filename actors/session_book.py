@@ -9,7 +9,8 @@ themselves, and never bend a live one.
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from service.ingestion.event import ENGAGEMENT, Event, to_row
+from service.ingestion.event import Event, to_row
+from service.ingestion.request import ENGAGEMENT
 from service.ingestion.rows import ClickhouseSession, Entry
 from service.ingestion.session import (
     continue_session,
