@@ -18,16 +18,18 @@ NAMES = ("pageview", "Signup", "engagement")
 SETTINGS = SystemSettings(block=BlockLimits(max_rows=3, max_waiting=1), tick_s=0.005)
 
 send = st.tuples(st.just("send"), st.sampled_from(NAMES), st.integers(0, 2), st.booleans())
+burst = st.tuples(st.just("burst"), st.integers(0, 2), st.integers(2, 8))
 send_back_dated = st.tuples(st.just("late"), st.sampled_from(NAMES), st.integers(0, 2), st.integers(0, 7200))
-wait = st.tuples(st.just("wait"), st.integers(1, 3000))
+wait = st.tuples(st.just("wait"), st.integers(1, 2000))
 away = st.tuples(st.just("away"), st.booleans())
 lose = st.tuples(st.just("lose"), st.integers(1, 2))
+flush = st.tuples(st.just("flush"))
 restart = st.tuples(st.just("restart"))
-actions = st.lists(st.one_of(send, send, send, send_back_dated, wait, away, lose, restart), max_size=40)
+actions = st.lists(st.one_of(send, burst, send_back_dated, wait, away, lose, flush, restart), max_size=60)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(script=actions, journal_max_bytes=st.sampled_from([1500, 4000, 10**6]))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(script=actions, journal_max_bytes=st.sampled_from([1200, 2500, 10**6]))
 def test_acknowledged_is_stored_once(script: Sequence[tuple[object, ...]], journal_max_bytes: int) -> None:
     """Lost answers, outages, full journals and restarts neither lose nor double an event or bend a sum."""
     with tempfile.TemporaryDirectory() as folder:
@@ -43,9 +45,7 @@ async def _play(folder: Path, script: Sequence[tuple[object, ...]], journal_max_
         ) as running:
             for action in life:
                 await _do(running, action, acknowledged)
-            store.away = False
-            store.loses_answers = min(store.loses_answers, 1)
-            await running.system.flush()
+            await _flush(running)
 
     counted = [name for name in acknowledged if name != "engagement"]
     sessions = store.live_sessions()
@@ -66,8 +66,18 @@ def _lives(script: Sequence[tuple[object, ...]]) -> list[list[tuple[object, ...]
     return lives
 
 
+async def _flush(running: RunningSystem) -> None:
+    running.store.away = False
+    await running.system.flush()
+
+
 async def _do(running: RunningSystem, action: tuple[object, ...], acknowledged: list[str]) -> None:
     match action:
+        case ("burst", int() as visitor, int() as count):
+            requests = [running.request(visitor=visitor) for _ in range(count)]
+            verdicts = await asyncio.gather(*(running.send(request) for request in requests))
+            acknowledged.extend("pageview" for verdict in verdicts if verdict == [BUFFERED])
+            return
         case ("send", str() as name, int() as visitor, bool() as interactive):
             request = running.request(name=name, visitor=visitor, interactive=interactive)
         case ("late", str() as name, int() as visitor, int() as ago):
@@ -77,6 +87,9 @@ async def _do(running: RunningSystem, action: tuple[object, ...], acknowledged: 
             return
         case ("away", bool() as gone):
             running.store.away = gone
+            return
+        case ("flush",):
+            await _flush(running)
             return
         case ("lose", int() as answers):
             running.store.loses_answers = answers
