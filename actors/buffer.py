@@ -38,6 +38,8 @@ class BlockLimits(Struct, frozen=True):
 
     max_rows: int = 10_000
     """Events in one block."""
+    max_bytes: int = 16 * 2**20
+    """Bytes of a block's entries in the journal."""
     max_age_s: float = 1.0
     """Seconds from the first event of a block to its closing."""
     max_waiting: int = 4
@@ -75,6 +77,7 @@ class BufferActor(Actor):
         self._clock = clock
         self._status = status
         self._open: list[Entry] = []
+        self._open_bytes = 0
         self._opened_at = 0.0
         """When the open block got its first entry, UTC epoch seconds."""
         self._waiting: deque[_Waiting] = deque()
@@ -115,8 +118,9 @@ class BufferActor(Actor):
         entries = [entry for envelope in accepted for entry in envelope.message.entries]
         if not entries:
             return
+        payloads = [encode_entry(entry) for entry in entries]
         try:
-            self._journal.append([encode_entry(entry) for entry in entries])
+            self._journal.append(payloads)
             await self._journal.sync()
         except JournalError as error:
             self._status.journal_error = str(error)
@@ -130,13 +134,14 @@ class BufferActor(Actor):
         if not self._open:
             self._opened_at = self._clock()
         self._open.extend(entries)
+        self._open_bytes += sum(map(len, payloads))
         self._status.journal_error = None
         self._status.events_waiting += len(entries)
         for envelope in accepted:
             envelope.reply(value=True)
             for sender in envelope.message.senders:
                 sender.reply(BUFFERED)
-        if len(self._open) >= self._limits.max_rows:
+        if len(self._open) >= self._limits.max_rows or self._open_bytes >= self._limits.max_bytes:
             self._close(BlockTrigger.SIZE)
 
     def _in_force(self, envelope: Envelope) -> bool:
@@ -157,6 +162,7 @@ class BufferActor(Actor):
         keep = len(self._waiting) < self._limits.max_waiting or not self._journal.on_disk
         self._waiting.append(_Waiting(segment, trigger, self._open if keep else None))
         self._open = []
+        self._open_bytes = 0
         self._insert_next()
 
     def _insert_next(self) -> None:

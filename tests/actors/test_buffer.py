@@ -26,6 +26,16 @@ async def test_a_block_closes_when_it_is_full(tmp_path: Path) -> None:
         ]
 
 
+async def test_a_block_closes_when_it_is_large(tmp_path: Path) -> None:
+    """A block whose entries reach the limit in bytes is closed, however few they are."""
+    settings = SystemSettings(block=BlockLimits(max_bytes=1))
+    async with running_system(tmp_path, settings=settings) as running:
+        await running.send(running.request())
+        await running.system.flush()
+
+        assert [block.trigger for block in running.store.blocks] == [BlockTrigger.SIZE]
+
+
 async def test_a_block_closes_when_it_is_old(tmp_path: Path) -> None:
     """An event is inserted without a flush once its block reached its age."""
     async with running_system(tmp_path, settings=FAST) as running:
