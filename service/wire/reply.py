@@ -22,7 +22,6 @@ HTML: Final = "text/html; charset=utf-8"
 
 DROPPED_HEADER: Final = "x-plausible-dropped"
 REASONS_HEADER: Final = "x-gatehouse-dropped"
-RETRY_AFTER_S: Final = 1
 
 MAX_REASONS_BYTES: Final = 1024
 """How long ``x-gatehouse-dropped`` gets at most; ``...`` stands for the domains that found no room."""
@@ -33,19 +32,24 @@ _DOMAIN_CHARS: Final = "/:"
 _PHRASES: Final = {500: "Server error"}
 
 
+Headers = tuple[tuple[str, str], ...]
+
+
 class Reply(Struct, frozen=True):
     """One answer; ``headers`` are those that not every answer has."""
 
     status: int
     content_type: str | None
     body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
 
 
 OK: Final = Reply(202, TEXT, b"ok")
 EMPTY: Final = Reply(200, None, b"")
 NO_CONTENT: Final = Reply(204, None, b"")
-TRY_AGAIN: Final = Reply(503, TEXT, b"try again", (("retry-after", str(RETRY_AFTER_S)),))
+RETRY_AFTER: Final[Headers] = (("retry-after", "1"),)
+"""In seconds."""
+TRY_AGAIN: Final = Reply(503, TEXT, b"try again", RETRY_AFTER)
 
 
 def event_reply(outcomes: Sequence[tuple[str, Verdict]], *, with_reasons: bool) -> Reply:
@@ -65,9 +69,9 @@ def event_reply(outcomes: Sequence[tuple[str, Verdict]], *, with_reasons: bool) 
     return Reply(OK.status, OK.content_type, OK.body, tuple(headers))
 
 
-def errors_reply(errors: Iterable[FieldError], *, status: int = 400) -> Reply:
+def errors_reply(errors: Iterable[FieldError], *, status: int = 400, headers: Headers = ()) -> Reply:
     """Tell everything that is wrong, by field."""
-    return Reply(status, JSON, msgspec.json.encode({"errors": errors_by_field(errors)}))
+    return Reply(status, JSON, msgspec.json.encode({"errors": errors_by_field(errors)}), headers)
 
 
 def errors_by_field(errors: Iterable[FieldError]) -> dict[str, list[str]]:
