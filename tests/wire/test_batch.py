@@ -100,6 +100,14 @@ def test_a_thousand_items_are_read(count: int, is_read: bool) -> None:
     assert TOO_MANY.status == 413
 
 
+@pytest.mark.parametrize(
+    "body", [b"[" + b"0," * 1_000_001 + b"0]", b"{" + b"\n" * 1_000_001], ids=["list", "lines"]
+)
+def test_millions_of_items_are_not_even_cut_apart(body: bytes) -> None:
+    """They are refused by the number of what separates them."""
+    assert decode(body) == TOO_MANY
+
+
 @pytest.mark.parametrize("part", [b"1", b'"x"', b"[]", b"null", b'{"n":1e999}'])
 def test_an_item_that_is_no_object_is_invalid_by_itself(part: bytes) -> None:
     """Its neighbours are read all the same."""
