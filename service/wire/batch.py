@@ -88,17 +88,8 @@ def decode_batch(
     """
     if body.count(b",") + body.count(b"\n") > MAX_SEPARATORS:
         return TOO_MANY
-    media_type = (content_type or "").partition(";")[0].strip().lower()
-    start = body.lstrip(_JSON_SPACE)[:1]
-    parts: Sequence[bytes | msgspec.Raw]
-    if media_type in NDJSON_TYPES or start == b"{":
-        parts = [line for line in body.split(b"\n") if line.strip(_JSON_SPACE)]
-    elif start == b"[":
-        try:
-            parts = strict_json.decode(body, _LIST)
-        except strict_json.JsonError:
-            return NOT_A_LIST
-    else:
+    parts = _cut(body, content_type or "")
+    if parts is None:
         return NOT_A_LIST
     if len(parts) > MAX_ITEMS:
         return TOO_MANY
@@ -114,6 +105,20 @@ def batch_reply(outcomes: Sequence[Outcome]) -> Reply:
     if results and counts["retry"] == len(results):
         return Reply(503, JSON, body, RETRY_AFTER)
     return Reply(202, JSON, body)
+
+
+def _cut(body: bytes, content_type: str) -> Sequence[bytes | msgspec.Raw] | None:
+    """Cut a body into its items, by content type or first character; None when it is no list of any kind."""
+    start = body.lstrip(_JSON_SPACE)[:1]
+    if start == b"{" or content_type.partition(";")[0].strip().lower() in NDJSON_TYPES:
+        return [line for line in body.split(b"\n") if line.strip(_JSON_SPACE)]
+    if start != b"[":
+        return None
+    try:
+        raws: Sequence[msgspec.Raw] = strict_json.decode(body, _LIST)
+    except strict_json.JsonError:
+        return None
+    return raws
 
 
 def _build(part: bytes, *, now: float, remote_ip: str, user_agent: str | None) -> Item:
