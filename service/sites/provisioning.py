@@ -7,9 +7,8 @@ Source: reference 5.2-5.5, 6, 12 and 17.2. ``StoreProvisioning`` keeps the rules
 - There is an interface for shield rules; the reference has none in any public API.
 - Asking for a goal again gives the existing one, but never one with another currency.
 
-Every method finds a site by its domain, cleaned up, or by the one that it had in the last 72 hours. It
-raises SiteNotFound when there is none, SiteInvalid when a value breaks a rule, SiteStoreUnavailable when the store is
-not to be had.
+Every method finds a site by its domain, cleaned up, or by the one that it had in the last 72 hours. It raises
+SiteNotFound when there is none, SiteInvalid when a value breaks a rule, and SiteStoreUnavailable.
 """
 
 import secrets

@@ -1,0 +1,88 @@
+"""The admin API: sites and their rules, and the service as a whole. Keys and errors: reference 17.1.
+
+Every answer that is no success is ``{"error": "<sentence>"}``. The bearer token is wanted for every path, even
+unknown ones; over the Unix socket in the data folder, which only the owner can open, none is (``token=None``).
+"""
+
+import hmac
+import logging
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from actors.runtime import ActorError
+from service.clickhouse.store import ClickhouseStore
+from service.errors import (
+    GoalNotFound,
+    QueryFailed,
+    ShieldRuleNotFound,
+    SiteInvalid,
+    SiteNotFound,
+    SiteStoreUnavailable,
+    StoreError,
+)
+from service.http.admin_operations import OperableSystem, OperationRoutes
+from service.http.admin_rules import RuleRoutes
+from service.http.admin_sites import SiteRoutes
+from service.http.shapes import refusal
+from service.sites.provisioning import Provisioning
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+
+NO_KEY: Final = "Missing API key. Please use a valid Plausible API key as a Bearer Token."
+WRONG_KEY: Final = (
+    "Invalid API key. Please make sure you're using a valid API key"
+    " with access to the resource you've requested."
+)
+
+_UNAVAILABLE: Final = {"Retry-After": "1"}
+
+log = logging.getLogger(__name__)
+
+
+def admin_app(
+    *, provisioning: Provisioning, system: OperableSystem, store: ClickhouseStore, token: str | None
+) -> web.Application:
+    """Give the admin API as an aiohttp application; without a token whoever can connect may do all."""
+    middlewares = [_refuse_clearly] if token is None else [_refuse_clearly, _want_token(token)]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
+    app.router.add_routes(OperationRoutes(system, store).routes())
+    app.router.add_routes(RuleRoutes(provisioning).routes())
+    app.router.add_routes(SiteRoutes(provisioning).routes())
+    return app
+
+
+def _want_token(token: str) -> Middleware:
+    wanted = token.encode()
+
+    @web.middleware
+    async def check_token(request: web.Request, handler: Handler) -> web.StreamResponse:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not given.strip():
+            return refusal(401, NO_KEY, {"WWW-Authenticate": "Bearer"})
+        if not hmac.compare_digest(given.strip().encode(errors="surrogateescape"), wanted):
+            return refusal(401, WRONG_KEY, {"WWW-Authenticate": "Bearer"})
+        return await handler(request)
+
+    return check_token
+
+
+@web.middleware
+async def _refuse_clearly(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn errors into answers: the one place where they get their status."""
+    try:
+        return await handler(request)
+    except (SiteNotFound, GoalNotFound, ShieldRuleNotFound) as error:
+        return refusal(404, str(error))
+    except (SiteInvalid, QueryFailed) as error:
+        return refusal(400, str(error))
+    except (SiteStoreUnavailable, StoreError) as error:
+        return refusal(503, str(error), _UNAVAILABLE)
+    except ActorError as error:
+        log.warning("The system did not answer an admin request: %s", str(error) or type(error).__name__)
+        return refusal(503, "The service is busy or stopping; please try again.", _UNAVAILABLE)
+    except web.HTTPException as error:
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        plain = f"{error.status}: {error.reason}"
+        return refusal(error.status, error.reason if error.text in (None, plain) else str(error.text), allow)
