@@ -1,0 +1,53 @@
+"""A real browser for tests: Debian's Chromium without a window, looking like a person's."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from tests.support.prerequisites import ALLOW_SKIP, BROWSERS, find_browser
+
+USER_AGENT: Final = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
+)
+"""Without "Headless", which trackers and the service take for a bot."""
+ARGUMENTS: Final = (
+    "--no-sandbox",  # tests may run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    # It must not call home: a machine without the internet refuses, many times a second.
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-blink-features=AutomationControlled",  # navigator.webdriver silences trackers
+)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start a browser and close it in the end; fail (or skip) when there is none."""
+    path = find_browser()
+    if path is None:
+        sentence = (
+            f"These tests need one of {', '.join(BROWSERS)} on PATH: python -m tests.support.prerequisites"
+        )
+        if os.environ.get(ALLOW_SKIP) == "1":
+            pytest.skip(sentence)
+        pytest.fail(sentence, pytrace=False)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=list(ARGUMENTS), ignore_default_args=["--enable-automation"]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def visitor(browser: Browser) -> BrowserContext:
+    """Give a fresh visitor: no cookies, no cache, a laptop's window."""
+    return browser.new_context(user_agent=USER_AGENT, viewport={"width": 1280, "height": 800})
