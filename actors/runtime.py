@@ -90,7 +90,10 @@ class Envelope:
 
     @property
     def is_ask(self) -> bool:
-        """Whether somebody waits for an answer; overridden where the answer does not go to a future."""
+        """Say whether somebody is told what becomes of the message; if not, its loss is a dead letter.
+
+        A subclass that overrides ``reply`` and ``fail`` overrides this too.
+        """
         return self.future is not None
 
     def reply(self, value: object) -> None:
@@ -180,17 +183,6 @@ class Ref(Generic[M]):
     def statistics(self) -> MailboxStatistics:
         """Give the figures of the actor's mailbox."""
         return self._mailbox.statistics()
-
-    def turn_away(self, envelope: Envelope) -> None:
-        """Give back what the stopped actor will not handle: an error to an asker, else a dead letter."""
-        if envelope.is_ask:
-            envelope.fail(self._refusal())
-        elif not isinstance(envelope.message, Stop):
-            self._undelivered(self.kind, Undelivered.STOPPED, envelope.message)
-
-    def close(self) -> None:
-        """Take nothing from now on, control messages included."""
-        self.stopped = self._closed = True
 
     def _refusal(self) -> ActorError:
         if self.stopped:
@@ -329,9 +321,9 @@ class Cell:
         """Take nothing more, and answer ActorStopped to all who wait."""
         left = (*self._in_hand, *self._rest, *self._mailbox.take(len(self._mailbox)))
         self._in_hand = ()
-        self.ref.close()
+        self.ref.stopped = self.ref._closed = True
         for envelope in left:
-            self.ref.turn_away(envelope)
+            self._turn_away(envelope)
 
     def _take(self) -> Stop | None:
         """Take what is handled next; give the order to stop if that is what comes next.
@@ -376,6 +368,14 @@ class Cell:
         if pending is None:
             self._in_hand = ()
         return pending
+
+    def _turn_away(self, envelope: Envelope) -> None:
+        """Give back what the stopped actor will not handle: an error to an asker, else a dead letter."""
+        ref = self.ref
+        if envelope.is_ask:
+            envelope.fail(ref._refusal())
+        elif not isinstance(envelope.message, Stop):
+            ref._undelivered(ref.kind, Undelivered.STOPPED, envelope.message)
 
     def _skip(self, envelope: Envelope) -> None:
         """Leave out a message nobody waits for."""

@@ -226,14 +226,16 @@ class Supervisor:
             again = self._again(child, error)
             if not again:
                 cell.close()
-            reason = StopReason.STOPPED if error is None else StopReason.CRASHED
-            stop_error = await _outcome(cell.retire(reason, within_s=child.spec.shutdown_s))
-            if stop_error is not None:
-                self._crashed(child, stop_error, "on_stop")
+            await self._retire(child, StopReason.STOPPED if error is None else StopReason.CRASHED)
             if not again:
                 return error
             if error is None:
                 cell.reopen()
+
+    async def _retire(self, child: "_Child", reason: StopReason) -> None:
+        error = await _outcome(child.cell.retire(reason, within_s=child.spec.shutdown_s))
+        if error is not None:
+            self._crashed(child, error, "on_stop")
 
     def _again(self, child: "_Child", error: Exception | None) -> bool:
         """Decide whether a life that ended is followed by another, and charge it to the budget."""
@@ -277,9 +279,8 @@ class Supervisor:
         """Tell that a child is gone that nobody here stopped."""
         child.down = True
         ref = child.cell.ref
-        _log.error(
-            "%s %r is down after %d restarts (%s)", ref.kind, ref.name, child.restarts, type(error).__name__
-        )
+        why = "it was told to stop" if error is None else type(error).__name__
+        _log.error("%s is down after %d restarts: %s", child, child.restarts, why)
         if self._on_down is not None:
             # By the loop, so that an error in the callback is the loop's to report and not ours to survive.
             asyncio.get_running_loop().call_soon(self._on_down, Down(ref.name, ref.kind, error))

@@ -1,0 +1,44 @@
+"""What an idle actor weighs: thousands of sites are awake at once."""
+
+import asyncio
+import gc
+import tracemalloc
+
+from actors.runtime import Actor, Envelope
+from actors.supervision import ChildSpec, Supervisor
+
+ACTORS = 2000
+MAX_BYTES = 5000
+"""For actor, task, mailbox and ref; a site actor without sessions must stay under 6 kB in all."""
+
+
+class Idle(Actor):
+    """An actor without state."""
+
+    kind = "idle"
+    mailbox_bound = 1000
+    __slots__ = ()
+
+    def receive(self, envelope: Envelope) -> None:
+        """Answer."""
+        envelope.reply(None)
+
+
+async def test_idle_actor_is_small() -> None:
+    """Actor, task, mailbox and ref together stay under the limit, also after they have worked."""
+    supervisor = Supervisor()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        refs = [supervisor.start_child_now(ChildSpec(f"idle-{number}", Idle)) for number in range(ACTORS)]
+        for ref in refs:
+            await ref.ask("x", timeout_s=60.0)
+        await asyncio.sleep(0)  # the last one gets back to its wait
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    await supervisor.stop_together(drain=False)
+
+    assert (after - before) / ACTORS < MAX_BYTES
