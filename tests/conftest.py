@@ -18,13 +18,15 @@ def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clic
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def clickhouse_address(request: pytest.FixtureRequest) -> str:
     """Where ClickHouse answers, without a database: ``CLICKHOUSE_TEST_URL`` or our own server."""
     given = os.environ.get("CLICKHOUSE_TEST_URL", "")
     if given:
         return given.rstrip("/")
     server: ClickhouseServer = request.getfixturevalue("clickhouse_server")
+    if not server.running:  # the engine that stands in for a server can die of what a real one survives
+        server.restart()
     return server.url
 
 

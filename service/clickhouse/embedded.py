@@ -13,6 +13,7 @@ from service.clickhouse.column_store import INSERT_SETTINGS, ColumnStore, insert
 from service.clickhouse.columns import Columns
 from service.clickhouse.engine import Engine, load_engine
 from service.clickhouse.native_format import encode_native
+from service.clickhouse.question import check_question
 from service.clickhouse.schema import Table, WrittenColumn
 from service.errors import StoreUnavailable
 
@@ -52,6 +53,7 @@ class EmbeddedStore(ColumnStore):
 
     async def query_text(self, sql: str, *, output_format: str) -> AsyncIterator[bytes]:
         """Stream the answer of a person's SELECT in any format of ClickHouse's. Raises QueryFailed."""
+        check_question(sql)
         engine = await self._opened()
         loop = asyncio.get_running_loop()
         answer = engine.stream(sql, output_format)
@@ -102,4 +104,6 @@ class EmbeddedStore(ColumnStore):
             f"{insert_into(table, columns)} SETTINGS {settings}, insert_deduplication_token = '{quoted}'"
         )
         engine = await self._opened()
-        await asyncio.get_running_loop().run_in_executor(self._writing, engine.insert, statement, chunks)
+        await asyncio.get_running_loop().run_in_executor(
+            self._writing, engine.insert, statement, b"".join(chunks)
+        )

@@ -7,13 +7,14 @@ its own, because a statement like USE would change what the next one means.
 import fcntl
 import os
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from service.clickhouse.outcome import insert_error, query_error
+from service.clickhouse.question import is_select
 from service.errors import ConfigError, QueryFailed, StoreUnavailable
 
 LOCK_FILE = "gatehouse.lock"
@@ -24,11 +25,6 @@ _READ_ONLY = (
     "SET output_format_json_quote_64bit_integers = 0, output_format_json_quote_decimals = 1",
     "SET readonly = 2",
 )
-
-
-_NO_STREAM = re.compile(r"\s*(SHOW|DESCRIBE|DESC|EXPLAIN|EXISTS)\b", re.IGNORECASE)
-_WRITES_A_FILE = re.compile(r"\bINTO\s+OUTFILE\b", re.IGNORECASE)
-_ONLY_QUESTIONS = "Only questions are answered here: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN and EXISTS."
 
 
 class _JsonCompact(msgspec.Struct):
@@ -74,17 +70,15 @@ class Engine:
             os.close(self._lock_fd)
             raise StoreUnavailable(f"The folder {folder} cannot be opened by chDB: {error}") from error
 
-    def insert(self, statement: str, chunks: Sequence[bytes]) -> None:
-        """Insert chunks of Native format as one insert; when it returns they are stored."""
-        inserter = None
+    def insert(self, statement: str, data: bytes) -> None:
+        """Insert data of Native format as one insert; when it returns, it is stored.
+
+        The data goes along inside of the query: chDB's streaming insert answers "written" even when the table
+        refused the rows (a constraint, a full disk).
+        """
         try:
-            inserter = self._writer.send_insert(statement, "Native")
-            for chunk in chunks:
-                inserter.append(chunk)
-            inserter.finish()
+            self._writer.query(b"%s FORMAT Native\n%s" % (statement.encode(), data), "Null")
         except RuntimeError as error:
-            if inserter is not None:
-                inserter.cancel()
             raise insert_error(*_code_and_text(error)) from error
 
     def execute(self, statement: str) -> None:
@@ -103,20 +97,16 @@ class Engine:
 
     def stream(self, sql: str, output_format: str) -> Generator[bytes, None, None]:
         """Give the answer to a person's question in any of ClickHouse's formats, chunk by chunk."""
-        if _WRITES_A_FILE.search(sql):
-            raise QueryFailed("INTO OUTFILE writes a file, and only questions are answered here.")
         connection = self._open_reader()
         try:
-            if _NO_STREAM.match(sql):
+            if not is_select(sql):  # chDB streams nothing else
                 yield connection.query(sql, output_format).bytes()
                 return
             with connection.send_query(sql, output_format) as answer:
                 for chunk in answer:
                     yield chunk.bytes()
         except RuntimeError as error:
-            code, text = _code_and_text(error)
-            text = _ONLY_QUESTIONS if "Streaming query is not supported" in text else text
-            raise query_error(code, text) from error
+            raise query_error(*_code_and_text(error)) from error
         finally:
             connection.close()
 

@@ -16,6 +16,7 @@ from service.clickhouse.address import parse_address
 from service.clickhouse.column_store import INSERT_SETTINGS, ColumnStore, insert_into
 from service.clickhouse.columns import Columns
 from service.clickhouse.outcome import insert_error, query_error
+from service.clickhouse.question import check_question
 from service.clickhouse.schema import Kind, Table, WrittenColumn
 from service.clickhouse.tcp import CONNECT_TIMEOUT_S, Hosts, Line, TcpConnection, as_store_errors
 from service.clickhouse.text_formats import TextFormat, as_json_value, text_format
@@ -70,11 +71,12 @@ class NativeStore(ColumnStore):
 
         Formats are those of ``text_formats``: over TCP ClickHouse sends values, not text.
         """
+        check_question(sql)
         writer = text_format(output_format)
         connection = await self._hosts.connect()
         try:
             with as_store_errors(query_error):
-                async for text in _answer(connection, sql, writer):
+                async for text in _answer(connection, sql, writer, self._query_timeout_s):
                     if text:
                         yield text.encode()
         finally:
@@ -119,12 +121,22 @@ def _with_decimals(columns: Sequence[WrittenColumn], piece: Columns) -> Columns:
     return piece
 
 
-async def _answer(connection: TcpConnection, sql: str, writer: TextFormat) -> AsyncIterator[str]:
-    """Give the text of an answer block by block, the totals of WITH TOTALS left out."""
-    answer = await connection.execute_iter(sql, settings={"readonly": 2})
+async def _answer(
+    connection: TcpConnection, sql: str, writer: TextFormat, timeout_s: float
+) -> AsyncIterator[str]:
+    """Give the text of an answer block by block, the totals of WITH TOTALS left out.
+
+    The time limit is for each block: how long the reader takes in between is not the server's fault.
+    """
+    async with asyncio.timeout(timeout_s):
+        answer = await connection.execute_iter(sql, settings={"readonly": 2})
     columns: list[tuple[str, str]] = []
     count = 0
-    async for packet in answer.packet_generator:
+    while True:
+        async with asyncio.timeout(timeout_s):
+            packet = await anext(answer.packet_generator, None)
+        if packet is None:
+            break
         if packet.type != ServerPacket.DATA:
             continue
         if not columns:

@@ -66,6 +66,10 @@ class TcpConnection(Connection):  # type: ignore[misc]  # asynch has no type inf
         await self.send_block(ColumnOrientedBlock())
         return rows
 
+    async def ping(self) -> bool:
+        """Whether the server answers; asynch asks before each statement. Line limits how long it takes."""
+        return bool(await self._ping())
+
     def abort(self) -> None:
         """Close the socket at once, whatever is under way; never waits for the other side."""
         if self.writer is not None:
@@ -113,7 +117,7 @@ class Hosts:
             database=address.database,
             client_name="gatehouse",
             connect_timeout=self._connect_timeout_s,
-            sync_request_timeout=self._connect_timeout_s,
+            send_receive_timeout=None,  # Line has one limit for the whole statement
             compression=address.compression or False,
             secure=address.secure,
             verify=address.verify,
@@ -156,7 +160,7 @@ class Line:
         async with self._lock:
             finished = False
             try:
-                with as_store_errors(self._errors):
+                with _no_lost_cancellation(), as_store_errors(self._errors):
                     async with asyncio.timeout(self._timeout_s):
                         if self._connection is None:
                             self._connection = await self._hosts.connect()
@@ -171,6 +175,22 @@ class Line:
         if self._connection is not None:
             self._connection.abort()
             self._connection = None
+
+
+@contextmanager
+def _no_lost_cancellation() -> Iterator[None]:
+    """Raise the CancelledError that ``asyncio.wait_for`` swallows, before Python 3.12, as its wait ends.
+
+    asynch connects through it; a task that is cancelled at that moment would never stop.
+    """
+    task = asyncio.current_task()
+    assert task is not None, "stores are used from tasks"
+    before = task.cancelling()
+    try:
+        yield
+    finally:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 @contextmanager
