@@ -1,7 +1,8 @@
 """The admin API: sites and their rules, and the service as a whole. Keys and errors: reference 17.1.
 
-Every answer that is no success is ``{"error": "<sentence>"}``. The bearer token is wanted for every path, even
-unknown ones; over the Unix socket in the data folder, which only the owner can open, none is (``token=None``).
+Every answer that is no success is ``{"error": "<sentence>"}``. The bearer token is wanted for every path,
+even unknown ones; over the Unix socket in the data folder, which only the owner can open, none is
+(``token=None``).
 """
 
 import hmac

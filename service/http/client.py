@@ -1,7 +1,7 @@
 """Provisioning through a running service's admin socket: what the command line uses while the service runs.
 
-So a change takes effect in the service at once, and only one process writes. The answers' errors become the same
-exceptions that ``StoreProvisioning`` raises.
+So a change takes effect in the service at once, and one process writes. Errors become the same exceptions
+that ``StoreProvisioning`` raises.
 """
 
 from pathlib import Path
@@ -83,7 +83,7 @@ class _Refusal(Struct):
 
 
 class ClientProvisioning:
-    """Provisioning over the admin socket at ``socket_path``. Raises GatehouseError when nobody answers there."""
+    """Provisioning over the admin socket at ``socket_path``. Raises GatehouseError when nobody answers."""
 
     def __init__(self, socket_path: Path) -> None:
         self._socket_path = socket_path
