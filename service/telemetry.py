@@ -42,6 +42,10 @@ def telemetry_event_refused() -> str:
     return "gatehouse.events.refused"
 
 
+Statistics = Callable[[], Mapping[str, int]]
+"""Gives the figures of the moment by name."""
+
+
 class CountedEvent(Protocol):
     """What counting needs to know of an event.
 
@@ -69,15 +73,26 @@ class TallyKey(Struct, frozen=True):
 
 
 class Gauge(Struct, frozen=True):
-    """A number that is read when the exporter asks.
-
-    Name, unit, meaning, and a function giving (labels, value).
-    """
+    """A figure of the system that is read when the exporter asks; ``figure`` is its key in the statistics."""
 
     name: str
+    figure: str
     unit: str
     description: str
-    observe: Callable[[], Iterable[tuple[Mapping[str, str], float]]]
+
+
+GAUGES: Final = (
+    Gauge("gatehouse.sites.known", "sites_known", "{site}", "Domains whose events are taken"),
+    Gauge("gatehouse.sites.awake", "sites_awake", "{site}", "Sites that have an actor"),
+    Gauge("gatehouse.sessions.live", "sessions", "{session}", "Sessions in memory"),
+    Gauge("gatehouse.sessions.evicted", "sessions_evicted", "{session}", "Sessions ended early by the bound"),
+    Gauge("gatehouse.events.waiting", "events_waiting", "{event}", "In the journal, not yet in ClickHouse"),
+    Gauge("gatehouse.events.inserted", "events_inserted", "{event}", "In ClickHouse, since the start"),
+    Gauge(
+        "gatehouse.blocks.rejected", "blocks_rejected", "{block}", "Blocks that ClickHouse will never take"
+    ),
+    Gauge("gatehouse.inserts.failed", "insert_tries_failed", "{try}", "Tries that ClickHouse did not take"),
+)
 
 
 class Telemetry:
@@ -123,7 +138,7 @@ class Telemetry:
             key = (minute, OTHER_DOMAIN, metric, 0)
         tally[key] = tally.get(key, 0) + 1
 
-    def start(self, *, version: str, otlp_endpoint: str | None, gauges: Iterable[Gauge]) -> None:
+    def start(self, *, version: str, otlp_endpoint: str | None, statistics: Statistics) -> None:
         """Begin to export to the collector at ``otlp_endpoint`` (OTLP over HTTP).
 
         None = count without exporting.
@@ -132,9 +147,9 @@ class Telemetry:
             return
         exporter = OTLPMetricExporter(endpoint=f"{otlp_endpoint.rstrip('/')}/v1/metrics")
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=EXPORT_INTERVAL_MS)
-        self.start_reader(reader, version=version, gauges=gauges)
+        self.start_reader(reader, version=version, statistics=statistics)
 
-    def start_reader(self, reader: MetricReader, *, version: str, gauges: Iterable[Gauge]) -> None:
+    def start_reader(self, reader: MetricReader, *, version: str, statistics: Statistics) -> None:
         """Begin to answer the reader.
 
         What ``start`` does with the OTLP exporter, tests do with one in memory.
@@ -143,10 +158,10 @@ class Telemetry:
         self._provider = MeterProvider(metric_readers=[reader], resource=resource)
         meter = self._provider.get_meter("gatehouse", version)
         self._register_counters(meter)
-        for gauge in gauges:
+        for gauge in GAUGES:
             meter.create_observable_gauge(
                 gauge.name,
-                callbacks=[_observer(gauge.observe)],
+                callbacks=[_observer(_reading(statistics, gauge.figure))],
                 unit=gauge.unit,
                 description=gauge.description,
             )
@@ -181,6 +196,10 @@ class Telemetry:
             unit="{event}",
             description="Events that were not judged; the sender was told to try again",
         )
+
+
+def _reading(statistics: Statistics, figure: str) -> Callable[[], list[tuple[Mapping[str, str], float]]]:
+    return lambda: [({}, statistics()[figure])]
 
 
 def _observer(
