@@ -113,6 +113,6 @@ class ColumnStore(ABC):
         return known
 
 
-def insert_into(table: Table, columns: Sequence[WrittenColumn]) -> str:
-    """Give the beginning of the INSERT statement."""
-    return f"INSERT INTO {table.name} ({', '.join(f'`{column.name}`' for column in columns)})"
+def target(table: Table, columns: Sequence[WrittenColumn]) -> str:
+    """Give the table and its columns as INSERT INTO takes them."""
+    return f"{table.name} ({', '.join(f'`{column.name}`' for column in columns)})"

@@ -6,6 +6,7 @@ default, others only with ``non_replicated_deduplication_window`` set.
 
 import re
 
+from service.clickhouse.quoting import quoted
 from service.clickhouse.schema import TABLES
 from service.clickhouse.store import ClickhouseStore
 
@@ -27,7 +28,7 @@ async def missing_windows(
         f"WHERE name IN ('{_NON_REPLICATED}', '{_REPLICATED}')"
     )
     values = {str(row["name"]): str(row["value"]) for row in defaults}
-    on_cluster = f" ON CLUSTER '{cluster}'" if cluster else ""
+    on_cluster = f" ON CLUSTER {quoted(cluster)}" if cluster else ""
     missing = []
     for row in tables:
         engine = str(row["engine"])

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from service.clickhouse.column_store import INSERT_SETTINGS, ColumnStore, insert_into
+from service.clickhouse.column_store import INSERT_SETTINGS, ColumnStore, target
 from service.clickhouse.columns import Columns
 from service.clickhouse.engine import Engine, load_engine
 from service.clickhouse.native_format import encode_native
 from service.clickhouse.question import check_question
+from service.clickhouse.quoting import quoted
 from service.clickhouse.schema import Table, WrittenColumn
 from service.errors import StoreUnavailable
 
@@ -98,12 +99,12 @@ class EmbeddedStore(ColumnStore):
         for piece in pieces:
             chunks.append(encode_native(columns, piece))
             await asyncio.sleep(0)
-        settings = ", ".join(f"{name} = {value}" for name, value in INSERT_SETTINGS.items())
-        quoted = token.replace("\\", "\\\\").replace("'", "\\'")
-        statement = (
-            f"{insert_into(table, columns)} SETTINGS {settings}, insert_deduplication_token = '{quoted}'"
-        )
+        settings = {**INSERT_SETTINGS, "insert_deduplication_token": quoted(token)}
         engine = await self._opened()
         await asyncio.get_running_loop().run_in_executor(
-            self._writing, engine.insert, statement, b"".join(chunks)
+            self._writing,
+            engine.insert,
+            target(table, columns),
+            ", ".join(f"{name} = {value}" for name, value in settings.items()),
+            b"".join(chunks),
         )

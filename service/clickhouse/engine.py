@@ -15,9 +15,11 @@ import msgspec
 
 from service.clickhouse.outcome import insert_error, query_error
 from service.clickhouse.question import is_select
+from service.clickhouse.quoting import quoted
 from service.errors import ConfigError, QueryFailed, StoreUnavailable
 
 LOCK_FILE = "gatehouse.lock"
+_INSERT_FILE = "gatehouse-insert.native"
 _FOLDER_MODE = 0o700
 _LOCK_MODE = 0o600
 _ERROR = re.compile(r"Code: (\d+)\. (.*)", re.DOTALL)
@@ -70,16 +72,26 @@ class Engine:
             os.close(self._lock_fd)
             raise StoreUnavailable(f"The folder {folder} cannot be opened by chDB: {error}") from error
 
-    def insert(self, statement: str, data: bytes) -> None:
+    def insert(self, target: str, settings: str, data: bytes) -> None:
         """Insert data of Native format as one insert; when it returns, it is stored.
 
-        The data goes along inside of the query: chDB's streaming insert answers "written" even when the table
-        refused the rows (a constraint, a full disk).
+        The data goes through a file, because chDB's other two ways lose data: its streaming insert answers
+        "written" when the table has refused the rows (a constraint, a full disk), and data inside of the
+        statement is cut off at the first two bytes that happen to be line feeds.
         """
+        path = self._folder / _INSERT_FILE
         try:
-            self._writer.query(b"%s FORMAT Native\n%s" % (statement.encode(), data), "Null")
+            path.write_bytes(data)
+            statement = (
+                f"INSERT INTO {target} FROM INFILE {quoted(str(path))} SETTINGS {settings} FORMAT Native"
+            )
+            self._writer.query(statement, "Null")
+        except OSError as error:
+            raise StoreUnavailable(f"The embedded store cannot write to its folder: {error}") from error
         except RuntimeError as error:
             raise insert_error(*_code_and_text(error)) from error
+        finally:
+            path.unlink(missing_ok=True)
 
     def execute(self, statement: str) -> None:
         """Run one statement that answers nothing."""

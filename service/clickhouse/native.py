@@ -13,10 +13,11 @@ from asynch.proto.protocol import ServerPacket
 from msgspec.structs import replace
 
 from service.clickhouse.address import parse_address
-from service.clickhouse.column_store import INSERT_SETTINGS, ColumnStore, insert_into
+from service.clickhouse.column_store import INSERT_SETTINGS, ColumnStore, target
 from service.clickhouse.columns import Columns
 from service.clickhouse.outcome import insert_error, query_error
 from service.clickhouse.question import check_question
+from service.clickhouse.quoting import quoted
 from service.clickhouse.schema import Kind, Table, WrittenColumn
 from service.clickhouse.tcp import CONNECT_TIMEOUT_S, Hosts, Line, TcpConnection, as_store_errors
 from service.clickhouse.text_formats import TextFormat, as_json_value, text_format
@@ -84,7 +85,7 @@ class NativeStore(ColumnStore):
 
     async def create_database(self, *, cluster: str | None) -> None:
         """Make the configured database if it does not exist; for migrations."""
-        where = f" ON CLUSTER '{cluster}'" if cluster else ""
+        where = f" ON CLUSTER {quoted(cluster)}" if cluster else ""
         anywhere = Hosts(replace(self._address, database=""))
         line = Line(anywhere, timeout_s=self._query_timeout_s, errors=query_error)
         try:
@@ -110,7 +111,7 @@ class NativeStore(ColumnStore):
         if traceparent is not None:
             settings["opentelemetry_traceparent"] = traceparent
         async with self._inserts.use() as connection:
-            await connection.insert(f"{insert_into(table, columns)} VALUES", ready, settings=settings)
+            await connection.insert(f"INSERT INTO {target(table, columns)} VALUES", ready, settings=settings)
 
 
 def _with_decimals(columns: Sequence[WrittenColumn], piece: Columns) -> Columns:

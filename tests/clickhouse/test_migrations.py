@@ -26,7 +26,7 @@ async def _ddl(store: MigratableStore) -> dict[object, object]:
 
 
 async def test_from_nothing(empty_store: MigratableStore) -> None:
-    """On an empty database every migration runs, each is announced before it runs, and the contract is kept."""
+    """On an empty database every migration is announced and runs, and then the contract is kept."""
     announced: list[str] = []
 
     done = await migrate(empty_store, cluster=None, on_step=announced.append)

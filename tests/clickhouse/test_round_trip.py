@@ -3,15 +3,23 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from service.clickhouse.migrations import MigratableStore
 from service.clickhouse.schema import EVENTS_TABLE, SESSIONS_TABLE, Kind, Table
 from service.clickhouse.store import CounterRow
+from service.ingestion.rows import Text
 from tests.support.rows import EMPTY_EVENT, FULL_EVENT, FULL_SESSION, MINUTE, make_block
 
 
 async def _read(store: MigratableStore, table: Table) -> dict[str, Any]:
-    """Read the only row, texts as upper-case hexadecimal, so that no byte is lost on the way."""
+    """Read the only row."""
+    [row] = await _read_all(store, table)
+    return row
+
+
+async def _read_all(store: MigratableStore, table: Table) -> list[dict[str, Any]]:
+    """Read the rows, texts as upper-case hexadecimal, so that no byte is lost on the way."""
     columns = []
     for column in table.columns:
         name = f"`{column.name}`"
@@ -23,8 +31,7 @@ async def _read(store: MigratableStore, table: Table) -> dict[str, Any]:
             columns.append(f"toUnixTimestamp({name}) AS {name}")
         else:
             columns.append(name)
-    [row] = await store.query(f"SELECT {', '.join(columns)} FROM {table.name}")
-    return row
+    return await store.query(f"SELECT {', '.join(columns)} FROM {table.name}")
 
 
 def _hex(text: str | bytes) -> str:
@@ -169,6 +176,24 @@ async def test_more_rows_than_one_piece(store: MigratableStore, count: int) -> N
     assert await store.query("SELECT count() AS rows, uniqExact(_part) AS parts FROM events_v2") == [
         {"rows": count, "parts": 1}
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a\n\nb", "\n\n", "; SELECT 1;\n", "'\"`\\", "\r\n\r\n", "\0\0", "--", bytes(range(256)) * 2],
+    ids=repr,
+)
+async def test_texts_that_mean_something_in_sql(store: MigratableStore, text: Text) -> None:
+    """No text, and no number that looks like one in bytes, ends a block early or escapes from it."""
+    number = int.from_bytes(b"\n\n;\n\n'\n\n")
+    row = replace(EMPTY_EVENT, pathname=text, user_id=number, meta_keys=("k",), meta_values=(text,))
+
+    await store.insert_block(make_block(*[row] * 3))
+
+    read = await _read_all(store, EVENTS_TABLE)
+    assert [(row["pathname"], row["user_id"], row["meta.value"]) for row in read] == [
+        (_hex(text), number, [_hex(text)])
+    ] * 3
 
 
 _FULL_ATTRIBUTES = {

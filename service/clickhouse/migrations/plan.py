@@ -5,6 +5,8 @@ The SQL holds ``{...}`` fields for what differs between one server and a cluster
 
 from msgspec import Struct
 
+from service.clickhouse.quoting import quoted
+
 DEDUPLICATION_WINDOW = 10_000
 """Inserts that a table remembers; a block sent again within the last so many is stored once."""
 
@@ -33,10 +35,10 @@ class Dialect(Struct, frozen=True):
 
     def render(self, sql: str) -> str:
         """Fill in the fields of a step's SQL."""
-        user, password = (_quoted(part) for part in self.account)
+        user, password = (quoted(part) for part in self.account)
         return sql.format(
             database=self.database,
-            on_cluster=f" ON CLUSTER {_quoted(self.cluster)}" if self.cluster else "",
+            on_cluster=f" ON CLUSTER {quoted(self.cluster)}" if self.cluster else "",
             replicated="Replicated" if self.cluster else "",
             deduplication=f"{self.deduplication_setting} = {DEDUPLICATION_WINDOW}",
             user=user,
@@ -47,7 +49,3 @@ class Dialect(Struct, frozen=True):
     def deduplication_setting(self) -> str:
         """The MergeTree setting that makes the tables remember deduplication tokens."""
         return "replicated_deduplication_window" if self.cluster else "non_replicated_deduplication_window"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
