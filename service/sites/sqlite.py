@@ -14,7 +14,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +33,8 @@ BUSY_TIMEOUT_S: Final = 5.0
 """How long a statement waits for another process's transaction; those are milliseconds long."""
 
 SALT_BYTES: Final = 16
+
+_SWITCH_TRIES: Final = 100
 
 _KEYS_A_SLICE: Final = 5_000
 """Keys built between two turns of the event loop: about a millisecond."""
@@ -80,13 +82,12 @@ class SqliteSiteStore:
         """Open the file, making it if there is none, and bring its tables up to date."""
         with self._sentences():
             self._make_private()
-            try:
+            async with AsyncExitStack() as undo:
+                undo.push_async_callback(self.close)
                 self._transactions = await self._open()
                 await self._migrate(self._transactions)
                 self._questions = await self._open()
-            except BaseException:
-                await self.close()
-                raise
+                undo.pop_all()
 
     async def keys(self) -> Sequence[SiteKey]:
         """Give every accepted domain; an expired ``domain_changed_from`` is left out."""
@@ -162,17 +163,12 @@ class SqliteSiteStore:
 
     async def _open(self) -> aiosqlite.Connection:
         connection = await aiosqlite.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        try:
-            for pragma in (
-                "journal_mode = WAL",
-                "synchronous = FULL",
-                "foreign_keys = ON",
-                "secure_delete = ON",
-            ):
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(connection.close)
+            await _log_ahead(connection)
+            for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
                 await connection.execute_fetchall(f"PRAGMA {pragma}")
-        except BaseException:
-            await connection.close()
-            raise
+            undo.pop_all()
         return connection
 
     async def _migrate(self, connection: aiosqlite.Connection) -> None:
@@ -231,6 +227,24 @@ class SqliteSiteStore:
 
     def _now(self) -> int:
         return int(self._clock())
+
+
+async def _log_ahead(connection: aiosqlite.Connection) -> None:
+    """Switch to write-ahead logging.
+
+    Only the very first time anything is switched; when several processes do it at once, SQLite says that the
+    file is busy without waiting as it does everywhere else.
+    """
+    for _ in range(_SWITCH_TRIES):
+        try:
+            await connection.execute_fetchall("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            await asyncio.sleep(BUSY_TIMEOUT_S / _SWITCH_TRIES)
+        else:
+            return
+    raise SiteStoreUnavailable("Another process keeps the sites' database locked.")
 
 
 def _build_site(
