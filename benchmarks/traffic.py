@@ -1,0 +1,95 @@
+"""The traffic of the benchmark: what 500 visitors' trackers would send, as ready-made HTTP requests.
+
+Each visitor looks at pages, tells how far they scrolled, and now and then does something with properties.
+A visitor's own events lie one round apart, further than there are connections, so they arrive in their order.
+"""
+
+import json
+from collections.abc import Iterator
+
+VISITORS = 500
+PAGES = 40
+
+_BLINK = "AppleWebKit/537.36 (KHTML, like Gecko)"
+_WEBKIT = "AppleWebKit/605.1.15 (KHTML, like Gecko)"
+_WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
+_MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)"
+_LINUX = "Mozilla/5.0 (X11; Linux x86_64)"
+_IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X)"
+_ANDROID = "Mozilla/5.0 (Linux; Android 10; K)"
+
+USER_AGENTS = (
+    f"{_WINDOWS} {_BLINK} Chrome/141.0.0.0 Safari/537.36",
+    f"{_WINDOWS} {_BLINK} Chrome/140.0.0.0 Safari/537.36",
+    f"{_WINDOWS} {_BLINK} Chrome/141.0.0.0 Safari/537.36 Edg/141.0.0.0",
+    f"{_WINDOWS} {_BLINK} Chrome/140.0.0.0 Safari/537.36 OPR/124.0.0.0",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:144.0) Gecko/20100101 Firefox/144.0",
+    f"{_MAC} {_BLINK} Chrome/141.0.0.0 Safari/537.36",
+    f"{_MAC} {_WEBKIT} Version/18.6 Safari/605.1.15",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:144.0) Gecko/20100101 Firefox/144.0",
+    f"{_LINUX} {_BLINK} Chrome/141.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0",
+    f"{_IPHONE} {_WEBKIT} Version/18.6 Mobile/15E148 Safari/604.1",
+    f"{_IPHONE} {_WEBKIT} CriOS/141.0.7390.41 Mobile/15E148 Safari/604.1",
+    f"Mozilla/5.0 (iPad; CPU OS 18_5 like Mac OS X) {_WEBKIT} Version/18.5 Mobile/15E148 Safari/604.1",
+    f"{_ANDROID} {_BLINK} Chrome/141.0.0.0 Mobile Safari/537.36",
+    f"{_ANDROID} {_BLINK} SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile Safari/537.36",
+    "Mozilla/5.0 (Android 15; Mobile; rv:144.0) Gecko/144.0 Firefox/144.0",
+    f"Mozilla/5.0 (Linux; Android 14; SM-X510) {_BLINK} Chrome/140.0.0.0 Safari/537.36",
+)
+
+REFERRERS = (
+    None,
+    "https://www.google.com/",
+    "https://duckduckgo.com/",
+    "https://news.ycombinator.com/item?id=41000000",
+    "https://www.reddit.com/r/selfhosted/",
+    "https://blog.partner.example/weekly-links",
+)
+
+# The networks that are kept for documentation: 3 x 254 addresses that belong to nobody.
+NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
+
+ROUNDS = ("pageview", "engagement", "pageview", "Signup", "engagement", "pageview", "engagement", "Download")
+TRACKER_VERSION = 24
+
+
+def make_requests(*, host: str, domain: str) -> list[bytes]:
+    """Give all requests, one round of all visitors after the other; they can be sent over and over."""
+    return [
+        _request(host=host, visitor=visitor, body=body)
+        for round_number, name in enumerate(ROUNDS)
+        for visitor, body in _bodies(name, round_number, domain)
+    ]
+
+
+def _bodies(name: str, round_number: int, domain: str) -> Iterator[tuple[int, bytes]]:
+    for visitor in range(VISITORS):
+        page = (visitor * 7 + round_number // 2) % PAGES
+        event: dict[str, object] = {
+            "n": name,
+            "u": f"https://{domain}/articles/{page}?utm_source=newsletter&page={page}",
+            "d": domain,
+            "r": REFERRERS[visitor % len(REFERRERS)],
+            "v": TRACKER_VERSION,
+        }
+        if name == "engagement":
+            event |= {"sd": 10 + visitor % 90, "e": 1_000 + visitor * 13}
+        elif name != "pageview":
+            event["p"] = {"plan": "team" if visitor % 3 else "personal", "logged_in": "false"}
+        yield visitor, json.dumps(event, separators=(",", ":")).encode()
+
+
+def _request(*, host: str, visitor: int, body: bytes) -> bytes:
+    address = f"{NETWORKS[visitor % len(NETWORKS)]}.{1 + visitor // len(NETWORKS)}"
+    head = (
+        "POST /api/event HTTP/1.1\r\n"
+        f"Host: {host}\r\n"
+        f"User-Agent: {USER_AGENTS[visitor % len(USER_AGENTS)]}\r\n"
+        f"X-Forwarded-For: {address}\r\n"
+        "Content-Type: text/plain\r\n"
+        "Accept: */*\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        "\r\n"
+    )
+    return head.encode() + body
