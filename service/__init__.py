@@ -10,3 +10,5 @@
 
 The actors that own all changing state live beside it, in the package ``actors``.
 """
+
+__version__ = "0.1.0"

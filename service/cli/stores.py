@@ -1,0 +1,24 @@
+"""Opens what a command works on when no service runs, or what the service is built from."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from service.cli.folder import prepare_folder
+from service.clickhouse.connect import open_store
+from service.clickhouse.migrations import MigratableStore
+from service.config import Config
+
+
+@asynccontextmanager
+async def open_clickhouse(config: Config) -> AsyncIterator[MigratableStore]:
+    """Give the configured store, which is opened at its first use, and close it in the end.
+
+    Raises ConfigError when the data folder or the URL cannot be used.
+    """
+    prepare_folder(config.data_dir)
+    folder = config.data_dir / "clickhouse"
+    store = open_store(kind=config.store, url=config.clickhouse_url, folder=folder)
+    try:
+        yield store
+    finally:
+        await store.close()
