@@ -115,7 +115,7 @@ def _cut(body: bytes, content_type: str) -> Sequence[bytes | msgspec.Raw] | None
     if start != b"[":
         return None
     try:
-        raws: Sequence[msgspec.Raw] = strict_json.decode(body, _LIST)
+        raws = strict_json.decode(body, _LIST)
     except strict_json.JsonError:
         return None
     return raws

@@ -1,0 +1,58 @@
+"""What the public listener needs to know and whom it asks: its settings, and the system as an interface."""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from actors.messages import BuildResult
+from service.http.body import READ_TIMEOUT_S
+from service.ingestion.request import Request
+from service.wire.forwarded import TrustedProxies
+
+
+class Build(Struct, frozen=True):
+    """Which build of the service this is, as ``/api/system`` tells it."""
+
+    version: str
+    commit: str = ""
+    created: str = ""
+    tags: str = ""
+
+
+class PublicSettings(Struct, frozen=True, kw_only=True):
+    """The settings of the public listener."""
+
+    trusted_proxies: TrustedProxies
+    sender_token: str
+    """What senders of batches must know; without one (empty) nobody may send any."""
+    build: Build
+    drop_reasons_header: bool = True
+    geo_database: str = "(not configured)"
+    """The type that the database of locations gives itself."""
+    body_timeout_s: float = READ_TIMEOUT_S
+
+
+class ReadinessReport(Protocol):
+    """Whether events are taken, and the state of each part: ``ok`` or a sentence."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether events are taken."""
+
+    @property
+    def checks(self) -> Mapping[str, str]:
+        """The state of each part by its name."""
+
+
+class EventSystem(Protocol):
+    """The running system, as the public listener sees it."""
+
+    def build_and_buffer(self, request: Request) -> Awaitable[BuildResult]:
+        """Judge one request for each of its domains."""
+
+    def build_and_buffer_batch(self, requests: Sequence[Request]) -> Awaitable[list[BuildResult]]:
+        """Judge many; the results are in the order of the requests."""
+
+    def readiness(self) -> ReadinessReport:
+        """Tell whether events are taken, and what is wrong where something is."""
