@@ -95,7 +95,9 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
         await system.start()
         for listener in (public, admin, socket):
             stack.push_async_callback(listener.refuse)
-        await socket.listen_on_socket(admin_socket(config.data_dir))
+        socket_path = admin_socket(config.data_dir)
+        stack.callback(socket_path.unlink, missing_ok=True)
+        await socket.listen_on_socket(socket_path)
         yield Running(
             events_url=await public.listen(*split_address(config.listen)),
             admin_url=await admin.listen(*split_address(config.admin_listen)),

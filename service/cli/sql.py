@@ -6,13 +6,14 @@ Only one process can open the embedded store's folder: a running service is aske
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from service.cli.folder import admin_socket, is_running
 from service.cli.invocation import invocation
-from service.errors import QueryFailed
+from service.errors import QueryFailed, StoreUnavailable
 
 if TYPE_CHECKING:
     from service.config import Config
@@ -62,13 +63,17 @@ async def _ask_service(config: "Config", statement: str, output_format: str) -> 
     import aiohttp
 
     connector = aiohttp.UnixConnector(str(admin_socket(config.data_dir)))
-    async with aiohttp.ClientSession(connector=connector) as session:
+    patient = aiohttp.ClientTimeout(total=None)  # ClickHouse has limits of its own, and Ctrl-C is at hand
+    async with aiohttp.ClientSession(connector=connector, timeout=patient) as session:
         question = {"query": statement, "format": output_format}
-        async with session.post("http://gatehouse/api/v1/sql", json=question) as response:
-            if response.status != 200:
-                raise QueryFailed((await response.json())["error"])
-            async for chunk in response.content.iter_any():
-                yield chunk
+        try:
+            async with session.post("http://gatehouse/api/v1/sql", json=question) as response:
+                if response.status != HTTPStatus.OK:
+                    raise QueryFailed((await response.json())["error"])
+                async for chunk in response.content.iter_any():
+                    yield chunk
+        except aiohttp.ClientError as error:
+            raise StoreUnavailable(f"The service broke off its answer: {error}") from error
 
 
 async def _ask_store(config: "Config", statement: str, output_format: str) -> AsyncIterator[bytes]:

@@ -96,6 +96,8 @@ class OperationRoutes:
                 await response.write(first)
                 async for chunk in chunks:
                     await response.write(chunk)
+            except ConnectionResetError:
+                log.debug("The one who asked went away before the answer was whole")
             except StoreError as error:
                 # The status is long sent; only a broken connection still tells that the answer is not whole.
                 log.warning("A query failed in the middle of its answer: %s", error)
