@@ -16,7 +16,7 @@ MAX_LINE_BYTES: Final = 8192
 KEEP_ALIVE_S: Final = 75.0
 
 LINGER_S: Final = 1.0
-"""How long what is left of a refused body is read and thrown away, so that its sender gets to see the answer."""
+"""How long the rest of a refused body is read and thrown away, so that its sender gets to see the answer."""
 
 
 def public_app(*, system: EventSystem, settings: PublicSettings, clock: Clock) -> web.Application:
