@@ -114,7 +114,11 @@ def parse_address(text: str) -> str | None:
 
 
 def _first_address(items: Sequence[str]) -> str | None:
-    return next((address for item in items if (address := parse_address(_clean(item))) is not None), None)
+    for item in items:
+        address = parse_address(item) or parse_address(_clean(item))
+        if address is not None:
+            return address
+    return None
 
 
 def _clean(text: str) -> str:
