@@ -109,9 +109,15 @@ class NativeStore(ColumnStore):
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
         traceparent = self._traceparent()
         if traceparent is not None:
-            settings["opentelemetry_traceparent"] = traceparent
+            settings["opentelemetry_traceparent"] = _halves_swapped(traceparent)
         async with self._inserts.use() as connection:
             await connection.insert(f"INSERT INTO {target(table, columns)} VALUES", ready, settings=settings)
+
+
+def _halves_swapped(traceparent: str) -> str:
+    """Give the traceparent with the halves of its trace id exchanged, as asynch 0.4.0 exchanges them."""
+    version, trace_id, *rest = traceparent.split("-")
+    return "-".join((version, trace_id[16:] + trace_id[:16], *rest))
 
 
 def _with_decimals(columns: Sequence[WrittenColumn], piece: Columns) -> Columns:

@@ -1,14 +1,25 @@
 """A block sent any number of times is stored once, whatever became of the answers."""
 
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from service.clickhouse.migrations import MigratableStore
+from service.clickhouse.embedded import EmbeddedStore
+from service.clickhouse.migrations import MigratableStore, migrate
+from service.clickhouse.native import NativeStore
 from service.clickhouse.store import CounterRow
+from service.errors import StoreUnavailable
 from service.ingestion.rows import ClickhouseEvent
+from tests.support.clickhouse import ClickhouseServer
 from tests.support.rows import EMPTY_EVENT, FULL_EVENT, FULL_SESSION, MINUTE, events, make_block
 
+_ROOT = Path(__file__).parents[2]
 _A_MONTH_S = 31 * 86_400
 
 
@@ -60,6 +71,54 @@ async def test_pair_of_session_rows(store: MigratableStore) -> None:
         "SELECT sum(sign) AS visits, sum(sign * events) AS events, sum(sign * pageviews) AS pageviews "
         "FROM sessions_v2"
     ) == [{"visits": 1, "events": 4, "pageviews": 3}]
+
+
+async def test_server_killed_after_the_answer(clickhouse_server: ClickhouseServer) -> None:
+    """What was stored outlives a kill of the server, and so does the memory of its token."""
+    store = NativeStore(f"{clickhouse_server.url}/killed_after")
+    await migrate(store, cluster=None)
+    block = make_block(FULL_EVENT, sessions=((1, FULL_SESSION),))
+    await store.insert_block(block)
+    clickhouse_server.kill()
+    clickhouse_server.restart()
+
+    with suppress(StoreUnavailable):  # the connection that died
+        await store.insert_block(block)
+    await store.insert_block(block)
+
+    assert (await _count(store, "events_v2"), await _count(store, "sessions_v2")) == (1, 1)
+    await store.execute("DROP DATABASE killed_after SYNC")
+    await store.close()
+
+
+async def test_process_killed_after_the_answer(tmp_path: Path) -> None:
+    """What the embedded engine stored outlives kill -9 of its process, and so does its token."""
+    command = [sys.executable, "-c", _STORE_AND_DIE, str(tmp_path / "clickhouse")]
+    process = await asyncio.create_subprocess_exec(*command, cwd=_ROOT)
+    assert await process.wait() == -signal.SIGKILL
+
+    store = EmbeddedStore(tmp_path / "clickhouse")
+    assert await _count(store, "events_v2") == 1
+    await store.insert_block(make_block(FULL_EVENT))
+
+    assert await _count(store, "events_v2") == 1
+    await store.close()
+
+
+_STORE_AND_DIE = """
+import asyncio, os, pathlib, signal, sys
+from service.clickhouse.embedded import EmbeddedStore
+from service.clickhouse.migrations import migrate
+from tests.support.rows import FULL_EVENT, make_block
+
+async def main():
+    store = EmbeddedStore(pathlib.Path(sys.argv[1]))
+    await migrate(store, cluster=None)
+    await store.insert_block(make_block(FULL_EVENT))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
 
 
 async def test_counters_twice(store: MigratableStore) -> None:

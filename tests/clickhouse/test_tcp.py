@@ -1,6 +1,7 @@
 """Where connections go, and when an insert is over."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,8 +11,11 @@ from asynch.errors import ServerException
 from asynch.proto.protocol import ServerPacket
 
 from service.clickhouse.address import Address, parse_address
+from service.clickhouse.migrations import migrate
+from service.clickhouse.native import NativeStore
 from service.clickhouse.tcp import Hosts, TcpConnection
 from service.errors import StoreUnavailable
+from tests.support.rows import FULL_EVENT, make_block
 
 
 @asynccontextmanager
@@ -50,6 +54,23 @@ async def test_when_all_are_left_alone_all_are_tried() -> None:
                 await hosts.connect()
 
     assert len(calls) == 3
+
+
+async def test_trace_goes_along(clickhouse_url: str) -> None:
+    """ClickHouse's spans of an insert carry the trace id and the parent that were current here."""
+    trace_id = uuid.uuid4().hex
+    store = NativeStore(clickhouse_url, current_traceparent=lambda: f"00-{trace_id}-b7ad6b7169203331-01")
+    await migrate(store, cluster=None)
+    await store.insert_block(make_block(FULL_EVENT))
+
+    await store.execute("SYSTEM FLUSH LOGS")
+    spans = await store.query(
+        "SELECT DISTINCT hex(parent_span_id) AS parent FROM system.opentelemetry_span_log "
+        f"WHERE trace_id = '{uuid.UUID(trace_id)}'"
+    )
+    await store.close()
+
+    assert {"parent": "B7AD6B7169203331"} in spans
 
 
 class _Packet:

@@ -7,7 +7,9 @@ command, so one query starts both listeners and a second one sleeps for as long 
 import ctypes
 import signal
 import sys
+from pathlib import Path
 
+_CONFIG = Path(__file__).with_name("clickhouse_config.xml")
 _PR_SET_PDEATHSIG = 1
 _SLEEPS = 1_000_000
 _SCRIPT = (
@@ -22,6 +24,7 @@ def main(library: str, folder: str, tcp_port: str, http_port: str) -> int:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     arguments = [
         "clickhouse",
+        *("--config-file", str(_CONFIG)),
         "--multiquery",
         *("--path", folder),
         *("--listen_host", "127.0.0.1"),
