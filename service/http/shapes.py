@@ -17,15 +17,17 @@ T = TypeVar("T")
 Shape = Mapping[str, Any]
 
 
-def answer(value: object, *, status: int = 200) -> web.Response:
+def answer(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """Give a JSON answer."""
-    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")
+    body = msgspec.json.encode(value)
+    return web.Response(
+        status=status, body=body, content_type="application/json", charset="utf-8", headers=headers
+    )
 
 
 def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
     """Give an answer that says in one sentence why there is no other."""
-    body = msgspec.json.encode({"error": message})
-    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+    return answer({"error": message}, status=status, headers=headers)
 
 
 def show_site(site: SiteRecord, *, details: bool) -> Shape:
