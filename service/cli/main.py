@@ -4,6 +4,7 @@ An error that Gatehouse raises on purpose is one sentence on stderr, never a tra
 a setting is wrong, else 1. The rooms behind a command are imported when it runs, so that help is quick.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,4 +107,6 @@ app.command("version")(version)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process with its exit code."""
+    # A command says by itself what goes wrong; lines of the libraries below would say it twice. `serve` logs.
+    logging.basicConfig(handlers=[logging.NullHandler()])
     app(args=None if arguments is None else list(arguments), prog_name="gatehouse")

@@ -35,7 +35,8 @@ async def _migrate(config: "Config") -> list[str]:
     from service.clickhouse.migrations import MIGRATIONS
     from service.clickhouse.migrations import migrate as migrate_database
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("opening the database", total=len(MIGRATIONS) + 1)
         async with open_clickhouse(config) as store:
             return await migrate_database(
