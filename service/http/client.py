@@ -200,7 +200,8 @@ class ClientProvisioning:
 
 
 def _site(domain: str) -> str:
-    return "/" + quote(domain, safe="")
+    # What is no Unicode becomes a question mark, which no name holds, so nothing is found.
+    return "/" + quote(domain, safe="", errors="replace")
 
 
 def _page(page: PageRequest) -> dict[str, str]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from service.ingestion.verdict import BUFFERED, Dropped, DropReason
 from tests.support.admin_server import TOKEN, admin_server
+from tests.support.folders import short_folder
 
 NO_KEY = "Missing API key. Please use a valid Plausible API key as a Bearer Token."
 WRONG_KEY = (
@@ -133,13 +134,11 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-FIELDS = st.sampled_from(
-    (
-        "domain timezone limits tracker_script_configuration site_id goal_type event_name page_path"
-        " custom_props currency kind value threshold scale_seconds accept_traffic_until after before limit"
-        " property display_name details"
-    ).split()
-)
+SITE_FIELDS = ("domain", "timezone", "limits", "tracker_script_configuration", "site_id", "property")
+LIMIT_FIELDS = ("threshold", "scale_seconds", "accept_traffic_until", "kind", "value")
+GOAL_FIELDS = ("goal_type", "event_name", "page_path", "display_name", "custom_props", "currency")
+LIST_FIELDS = ("after", "before", "limit", "details")
+FIELDS = st.sampled_from(SITE_FIELDS + LIMIT_FIELDS + GOAL_FIELDS + LIST_FIELDS)
 ROUTES = st.sampled_from(
     [
         ("POST", "/api/v1/sites"),
@@ -180,10 +179,11 @@ def test_no_json_gives_a_500(
     asyncio.run(send_all())
 
 
-async def test_owner_needs_no_token_on_the_socket(tmp_path: Path, short_folder: Path) -> None:
+async def test_owner_needs_no_token_on_the_socket(tmp_path: Path) -> None:
     """Over the Unix socket the same API answers without a token."""
-    async with admin_server(tmp_path, socket=short_folder / "admin.sock") as server:
-        answer = await server.send("GET", "/api/v1/sites", headers={})
+    with short_folder() as folder:
+        async with admin_server(tmp_path, socket=folder / "admin.sock") as server:
+            answer = await server.send("GET", "/api/v1/sites", headers={})
     assert answer.status == 200
 
 
