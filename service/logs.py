@@ -18,6 +18,11 @@ LEVELS: Final = {
     "error": logging.ERROR,
 }
 
+OWN_PACKAGES: Final = ("service", "actors")
+
+REPEATING: Final = ("asynch",)
+"""Libraries that warn of every failed connection what the error that they raise says as well."""
+
 COLOURS: Final = {"DEBUG": "\x1b[2m", "INFO": "\x1b[32m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m"}
 RESET: Final = "\x1b[0m"
 
@@ -30,12 +35,20 @@ def configure_logging(
     output_format: Literal["auto", "json", "pretty"],
     stream: TextIO = sys.stderr,
 ) -> None:
-    """Send all log lines to the stream, instead of where they went; ``auto`` is pretty on a terminal."""
+    """Send all log lines to the stream, instead of where they went; ``auto`` is pretty on a terminal.
+
+    ``level`` is for Gatehouse's own lines; of libraries only warnings and errors are written.
+    """
     terminal = stream.isatty()
     pretty = output_format == "pretty" or (output_format == "auto" and terminal)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(PrettyFormatter(colour=terminal) if pretty else JsonFormatter())
-    logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)
+    # Libraries tell what they do in detail, aiosqlite even the values that it is given: warnings are enough.
+    logging.basicConfig(level=max(logging.WARNING, LEVELS[level]), handlers=[handler], force=True)
+    for package in OWN_PACKAGES:
+        logging.getLogger(package).setLevel(LEVELS[level])
+    for library in REPEATING:
+        logging.getLogger(library).setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.logs import JsonFormatter, PrettyFormatter, configure_logging
+from service.logs import OWN_PACKAGES, REPEATING, JsonFormatter, PrettyFormatter, configure_logging
 
 
 @pytest.fixture
@@ -17,6 +17,8 @@ def root_logger() -> Iterator[logging.Logger]:
     handlers, level = root.handlers[:], root.level
     yield root
     logging.captureWarnings(capture=False)
+    for package in (*OWN_PACKAGES, *REPEATING):
+        logging.getLogger(package).setLevel(logging.NOTSET)
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -80,20 +82,33 @@ class TestPretty:
 
 
 class TestConfigure:
-    def test_auto_writes_json_where_nobody_looks(self, root_logger: logging.Logger) -> None:
+    @pytest.mark.usefixtures("root_logger")
+    def test_auto_writes_json_where_nobody_looks(self) -> None:
         """A stream that is no terminal gets JSON."""
         stream = io.StringIO()
         configure_logging(level="info", output_format="auto", stream=stream)
-        root_logger.info("hello")
+        logging.getLogger("service.x").info("hello")
 
         assert json.loads(stream.getvalue())["message"] == "hello"
 
-    def test_lines_below_the_level_are_not_written(self, root_logger: logging.Logger) -> None:
+    @pytest.mark.usefixtures("root_logger")
+    def test_library_details_are_never_written(self) -> None:
+        """One of them would write the salts: a level of ours does not make libraries talk."""
+        stream = io.StringIO()
+        configure_logging(level="debug", output_format="pretty", stream=stream)
+        logging.getLogger("aiosqlite").info("hidden")
+        logging.getLogger("service.x").debug("shown")
+
+        assert "hidden" not in stream.getvalue()
+        assert "shown" in stream.getvalue()
+
+    @pytest.mark.usefixtures("root_logger")
+    def test_lines_below_the_level_are_not_written(self) -> None:
         """``log_level`` is the least important level that is written."""
         stream = io.StringIO()
         configure_logging(level="warning", output_format="pretty", stream=stream)
-        root_logger.info("hidden")
-        root_logger.warning("shown")
+        logging.getLogger("actors.x").info("hidden")
+        logging.getLogger("actors.x").warning("shown")
 
         assert "hidden" not in stream.getvalue()
         assert "shown" in stream.getvalue()
