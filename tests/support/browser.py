@@ -15,6 +15,8 @@ USER_AGENT: Final = (
 )
 """Without "Headless", which trackers and the service take for a bot."""
 ARGUMENTS: Final = (
+    # For the browser as a whole: what a page sends while it is left would not heed a context's own.
+    f"--user-agent={USER_AGENT}",
     "--no-sandbox",  # tests may run as root
     "--disable-gpu",
     "--disable-quic",
@@ -50,4 +52,4 @@ def chromium() -> Iterator[Browser]:
 
 def visitor(browser: Browser) -> BrowserContext:
     """Give a fresh visitor: no cookies, no cache, a laptop's window."""
-    return browser.new_context(user_agent=USER_AGENT, viewport={"width": 1280, "height": 800})
+    return browser.new_context(viewport={"width": 1280, "height": 800})

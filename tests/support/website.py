@@ -1,16 +1,18 @@
 """A small website on localhost for browser tests: pages with a tracker, files to download, and a way out.
 
-Pages are the files of ``tests/e2e/pages``; in them ``{{endpoint}}``, ``{{domain}}`` and ``{{elsewhere}}`` become
-the events address, the site's domain and another host's address. ``/modules/…`` are the installed npm packages.
+Pages are the files of ``tests/e2e/pages``; in them ``{{endpoint}}``, ``{{domain}}`` and ``{{elsewhere}}``
+become the events address, the site's domain and another host's address. Under ``/modules/`` are the installed
+npm packages.
 """
 
+import functools
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tests.support.prerequisites import E2E, trackers_folder
@@ -23,7 +25,7 @@ PDF: Final = b"%PDF-1.4\n%%EOF\n"
 @contextmanager
 def website(values: Mapping[str, str]) -> Iterator[str]:
     """Serve the pages with these values; gives the site's address, ``http://localhost:PORT``."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(values))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, values))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
@@ -34,27 +36,28 @@ def website(values: Mapping[str, str]) -> Iterator[str]:
         thread.join()
 
 
-def _handler(values: Mapping[str, str]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
-            path = urlsplit(self.path).path
-            content = _content(
-                path, values | {"elsewhere": f"http://127.0.0.1:{self.server.server_address[1]}"}
-            )
-            self.send_response(HTTPStatus.NOT_FOUND if content is None else HTTPStatus.OK)
-            self.send_header("content-type", _content_type(path))
-            if path.endswith(".pdf"):
-                self.send_header("content-disposition", "attachment")
-            self.send_header("content-length", str(len(content or b"")))
-            self.end_headers()
-            self.wfile.write(content or b"")
+    def __init__(self, values: Mapping[str, str], *connection: Any) -> None:
+        self._values = values
+        super().__init__(*connection)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-            """Say nothing: a test's output is for its failures."""
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        # The same server under another name: to a browser that is another host.
+        elsewhere = f"http://127.0.0.1:{self.connection.getsockname()[1]}"
+        content = _content(path, {**self._values, "elsewhere": elsewhere})
+        self.send_response(HTTPStatus.NOT_FOUND if content is None else HTTPStatus.OK)
+        self.send_header("content-type", _content_type(path))
+        if path.endswith(".pdf"):
+            self.send_header("content-disposition", "attachment")
+        self.send_header("content-length", str(len(content or b"")))
+        self.end_headers()
+        self.wfile.write(content or b"")
 
-    return Handler
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
+        """Say nothing: a test's output is for its failures."""
 
 
 def _content_type(path: str) -> str:
