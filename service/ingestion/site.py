@@ -1,4 +1,7 @@
-"""A site as ingestion sees it: its limits, its revenue goals and its shields. Source: reference sections 5, 6 and 12."""
+"""A site as ingestion sees it: its limits, its revenue goals and its shields.
+
+Source: reference sections 5, 6 and 12.
+"""
 
 from msgspec import Struct
 
