@@ -81,8 +81,8 @@ class ClickhouseSession(Struct, frozen=True, array_like=True):
 class Entry(Struct, frozen=True, array_like=True):
     """All that one accepted event writes: the unit of the journal.
 
-    ``replaced`` is the session state to cancel (sign −1), ``session`` the new one (sign +1); both are None for
-    an engagement, which writes no session row (reference 8.4).
+    ``replaced`` is the session state to cancel (sign −1), ``session`` the new one (sign +1). Both are None
+    for an engagement, which writes no session row (reference 8.4).
     """
 
     event: ClickhouseEvent
