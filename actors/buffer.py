@@ -23,14 +23,11 @@ from service.clickhouse.store import BlockTrigger
 from service.clock import Clock
 from service.errors import JournalError
 from service.ingestion.rows import Entry
-from service.ingestion.verdict import BUFFERED, Retry, RetryReason
 from service.journal import Journal
 from service.segment import SegmentInfo
 from service.wire.record import encode_entry
 
 log = logging.getLogger(__name__)
-
-JOURNAL_UNAVAILABLE = Retry(RetryReason.JOURNAL_UNAVAILABLE)
 
 
 class BlockLimits(Struct, frozen=True):
@@ -127,7 +124,7 @@ class BufferActor(Actor):
             log.error("The journal refuses to be written, senders are told to try again: %s", error)
             for envelope in accepted:
                 self._refused_epochs[envelope.message.site_id] = envelope.message.epoch
-                _refuse(envelope)
+                envelope.reply(value=False)
             # The segment may take nothing more; the next append begins another.
             self._close(BlockTrigger.FAILURE)
             return
@@ -139,8 +136,6 @@ class BufferActor(Actor):
         self._status.events_waiting += len(entries)
         for envelope in accepted:
             envelope.reply(value=True)
-            for sender in envelope.message.senders:
-                sender.reply(BUFFERED)
         if len(self._open) >= self._limits.max_rows or self._open_bytes >= self._limits.max_bytes:
             self._close(BlockTrigger.SIZE)
 
@@ -152,7 +147,7 @@ class BufferActor(Actor):
         if append.epoch > refused:
             del self._refused_epochs[append.site_id]
             return True
-        _refuse(envelope)
+        envelope.reply(value=False)
         return False
 
     def _close(self, trigger: BlockTrigger) -> None:
@@ -212,9 +207,3 @@ class BufferActor(Actor):
         waiting = sum(block.events for block in self._waiting) + len(self._open)
         if waiting:
             log.info("%d events wait in the journal for the next start", waiting)
-
-
-def _refuse(envelope: Envelope) -> None:
-    envelope.reply(value=False)
-    for sender in envelope.message.senders:
-        sender.reply(JOURNAL_UNAVAILABLE)

@@ -74,8 +74,12 @@ class DirectoryActor(Actor):
         """Bring one site, or everything that changed behind our back, up to date."""
         match envelope.message:
             case Reload(site_id=site_id):
-                await self._reload(site_id)
-                envelope.reply(None)
+                try:
+                    await self._reload(site_id)
+                except GatehouseError as error:
+                    envelope.fail(error)
+                else:
+                    envelope.reply(None)
             case Tick(now=now):
                 try:
                     await self._refresh(now)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from actors.runtime import Envelope
 from service.clickhouse.store import BlockTrigger
 from service.ingestion.event import Event
 from service.ingestion.request import Request
@@ -117,7 +116,6 @@ class Rejected(Struct, frozen=True):
 class Append(Struct, frozen=True):
     """Make these entries durable, all or none; answered with True or False.
 
-    The senders, one an entry, get their verdict from the buffer itself: Buffered, or Retry.
     ``epoch`` fences a site's appends: after one was refused, the others of the same epoch are refused as
     well, because their session rows build on rows that were never written.
     """
@@ -125,7 +123,6 @@ class Append(Struct, frozen=True):
     site_id: int
     epoch: int
     entries: Sequence[Entry]
-    senders: Sequence[Envelope]
 
 
 class Flush(Struct, frozen=True):

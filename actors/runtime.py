@@ -3,8 +3,8 @@
 Rules it keeps (reference/actors.md, sections 1.2, 2, 3 and 4):
 
 - One message at a time, in order per sender; control messages before work.
-- ``tell`` never blocks and says False when refused. Every ask gets an answer: a value, the handler's error,
-  or one of the three errors below. A late answer is ignored.
+- ``tell`` never blocks and says False when refused. Every ask gets an answer: a value, its crash,
+  or another of the errors below. A late answer is ignored.
 - A message whose asker has gone, or whose deadline has passed, is skipped and counted.
 - The loop yields after each batch, so that a flooded actor starves nobody.
 - No timer and no task per message. Who asks often owns future and deadline and uses ``Ref.offer``.
@@ -13,6 +13,7 @@ Errors::
 
     ActorError
     ├── MailboxFull         refused, nothing was done: come back later
+    ├── ActorCrashed        the handler raised; how far it came is not known
     ├── ActorStopped        the actor ended before it took the message, or had ended before
     └── DeadlineExceeded    no answer in time; the message was not handled, or its answer was late
 """
@@ -36,16 +37,20 @@ class ActorError(Exception):
     """Base of what an asker can get instead of an answer."""
 
 
-class MailboxFull(ActorError):  # noqa: N818 - the names that the trade knows
+class MailboxFull(ActorError):
     """The actor has as much work waiting as it may; this message was refused."""
 
 
-class ActorStopped(ActorError):  # noqa: N818 - the names that the trade knows
+class ActorStopped(ActorError):
     """The actor has ended, or ended before it took this message."""
 
 
-class DeadlineExceeded(ActorError):  # noqa: N818 - the names that the trade knows
+class DeadlineExceeded(ActorError):
     """The deadline passed before there was an answer."""
+
+
+class ActorCrashed(ActorError):
+    """The handler raised, for which ``__cause__`` is the reason; how far it came is not known."""
 
 
 class StopReason(enum.Enum):
@@ -165,7 +170,7 @@ class Ref(Generic[M]):
     async def ask(self, message: M, *, timeout_s: float) -> Any:
         """Send and wait for the answer.
 
-        Raises MailboxFull, ActorStopped, DeadlineExceeded, or what the handler raised. After ``timeout_s``
+        Raises MailboxFull, ActorStopped, DeadlineExceeded, or ActorCrashed. After ``timeout_s``
         without an answer it is DeadlineExceeded, unless the actor has claimed the message: then the true
         answer is awaited. Cancelling the wait withdraws the message if its turn has not come.
         """
@@ -301,8 +306,10 @@ class Cell:
 
     def salvage(self, error: Exception) -> None:
         """After a crash: fail what was in hand, put back what was not looked at."""
+        crash = ActorCrashed(f"{self.ref.kind} {self.ref.name!r} crashed on this message")
+        crash.__cause__ = error
         for envelope in self._in_hand:
-            envelope.fail(error)
+            envelope.fail(crash)
         self._in_hand = ()
         self._mailbox.put_back(self._rest)
 

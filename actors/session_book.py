@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 
 from service.ingestion.event import Event, to_row
 from service.ingestion.request import ENGAGEMENT
-from service.ingestion.request import ENGAGEMENT
 from service.ingestion.rows import ClickhouseSession, Entry
 from service.ingestion.session import (
     continue_session,

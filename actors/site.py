@@ -6,7 +6,6 @@ once they are durable; until then the change of the sessions can be taken back. 
 8.
 """
 
-import asyncio
 import itertools
 import logging
 from collections import deque
@@ -25,7 +24,7 @@ from service.ingestion.gate import RateLimit, check_gate
 from service.ingestion.rows import Entry
 from service.ingestion.shields import CompiledShields, compile_shields
 from service.ingestion.site import Site
-from service.ingestion.verdict import Dropped, DropReason, Retry, RetryReason, Verdict
+from service.ingestion.verdict import BUFFERED, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.sites.cache import SiteCache
 
 log = logging.getLogger(__name__)
@@ -52,6 +51,48 @@ class SiteSurroundings(Struct, frozen=True):
     """What an idle SiteActor calls: its parent decides, and lets it go."""
     idle_s: float
     """Seconds without an event after which a site without sessions is let go."""
+
+
+class Appending(Envelope):
+    """Rows on their way to the buffer, whose answer or crash is the verdict of those who wait for them."""
+
+    __slots__ = ("_senders", "undo", "written")
+
+    def __init__(self, append: Append, senders: Sequence[Envelope], undo: Undo) -> None:
+        super().__init__(append)
+        self._senders = senders
+        self.undo = undo
+        """What takes the changes of the sessions back."""
+        self.written: bool | None = None
+        """Whether the rows are durable; None until the buffer has answered."""
+
+    @property
+    def is_ask(self) -> bool:
+        """Whether somebody waits: the senders do."""
+        return True
+
+    def reply(self, value: object) -> None:
+        """Note the answer and give the senders their verdict; a later answer is ignored."""
+        if self.written is None:
+            if value is True:
+                self._accept()
+            else:
+                self.refuse(JOURNAL_UNAVAILABLE)
+
+    def fail(self, error: Exception) -> None:
+        """Take an error of the actor system for a refusal."""
+        self.reply(value=False)
+
+    def refuse(self, verdict: Verdict) -> None:
+        """Tell the senders that nothing of their events is kept."""
+        self.written = False
+        for sender in self._senders:
+            sender.reply(verdict)
+
+    def _accept(self) -> None:
+        self.written = True
+        for sender in self._senders:
+            sender.reply(BUFFERED)
 
 
 class SiteActor(Actor):
@@ -81,8 +122,8 @@ class SiteActor(Actor):
         self._sessions: SessionBook | None = None
         """None until the first event: most awake sites of a large installation have none."""
         self._epoch = next(around.epochs)
-        self._unsettled: deque[tuple[asyncio.Future[bool], Undo, Sequence[Envelope]]] | None = None
-        """Appends without an answer, oldest first: with what takes their changes back, and who waits."""
+        self._unsettled: deque[Appending] | None = None
+        """Appends that may still be refused, oldest first."""
         self._last_used = around.clock()
 
     async def on_start(self) -> None:
@@ -156,33 +197,26 @@ class SiteActor(Actor):
 
     def _append(self, entries: Sequence[Entry], senders: Sequence[Envelope]) -> None:
         assert self._sessions is not None, "entries come out of sessions"
-        undo = self._sessions.take_undo()
-        settled = asyncio.get_running_loop().create_future()
-        append = Append(self._id, self._epoch, entries, senders)
-        if not self._around.buffer.offer(Envelope(append, settled)):
-            settled.cancel()
-            self._refuse(undo, senders, OVERLOADED)
+        append = Append(self._id, self._epoch, entries)
+        appending = Appending(append, senders, self._sessions.take_undo())
+        if not self._around.buffer.offer(appending):
+            self._sessions.roll_back(appending.undo)
+            appending.refuse(OVERLOADED)
             return
         if self._unsettled is None:
             self._unsettled = deque()
-        self._unsettled.append((settled, undo, senders))
-
-    def _refuse(self, undo: Undo, senders: Sequence[Envelope], verdict: Verdict) -> None:
-        assert self._sessions is not None
-        self._sessions.roll_back(undo)
-        for envelope in senders:
-            envelope.reply(verdict)
+        self._unsettled.append(appending)
 
     def _settle(self) -> None:
         """Let go of what is durable; take back what was refused, with all that was built on it."""
         unsettled = self._unsettled
-        while unsettled and unsettled[0][0].done():
-            settled = unsettled[0][0]
-            if not settled.cancelled() and settled.exception() is None and settled.result():
-                unsettled.popleft()
-                continue
-            for _, undo, senders in reversed(unsettled):
-                self._refuse(undo, senders, JOURNAL_UNAVAILABLE)
-            unsettled.clear()
-            # The buffer refuses what is still on its way under the old number.
-            self._epoch = next(self._around.epochs)
+        while unsettled and unsettled[0].written:
+            unsettled.popleft()
+        if not unsettled or unsettled[0].written is None:
+            return
+        assert self._sessions is not None
+        for appending in reversed(unsettled):
+            self._sessions.roll_back(appending.undo)
+        unsettled.clear()
+        # The buffer refuses what is still on its way under the old number.
+        self._epoch = next(self._around.epochs)

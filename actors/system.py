@@ -100,7 +100,10 @@ class System:
         self._directory = Directory()
         self._budget = SessionBudget(settings.max_sessions)
         self._site_cache = SiteCache(site_store, ttl_s=settings.site_refresh_s)
-        self._supervisor = Supervisor(on_down=self._went_down)
+        self._supervisor = Supervisor(on_down=self._part_went_down)
+        """Of the tree, whose parts depend on each other and are stopped one by one."""
+        self._site_supervisor = Supervisor(on_down=self._site_went_down)
+        """Of the sites, which are independent and are stopped all at once."""
         self._sites: dict[int, Ref[Any]] = {}
         """The awake ones."""
         self._down_until: dict[int, float] = {}
@@ -115,6 +118,8 @@ class System:
         """Sites that have not had their tick in this round."""
         self._timer: asyncio.TimerHandle | None = None
         self._accepting = False
+        self._down_part: str | None = None
+        """The part of the tree that crashed too often."""
 
     async def start(self) -> None:
         """Start the tree; afterwards events are taken. Raises when the salts or the sites cannot be read."""
@@ -164,6 +169,7 @@ class System:
                     log.warning("The %s was not done in time: %s", name, error or type(error).__name__)
         if self._timer is not None:
             self._timer.cancel()
+        await self._site_supervisor.stop_together()
         await self._supervisor.stop_all()
         await self._site_cache.close()
 
@@ -202,10 +208,12 @@ class System:
         status = self._status
         salts = self._salts.at(int(self._clock()), now=self._clock())
         checks = {
+            "actors": "ok" if self._down_part is None else f"the {self._down_part} crashed too often",
             "sites": "ok" if self._directory.loaded else "the list of sites is not loaded yet",
             "salts": "ok" if salts is not None else "there is no salt for today",
-            "journal": status.journal_error or "ok",
-            "clickhouse": status.clickhouse_error or "ok",
+            # Anybody may read this: what ClickHouse or the disk said, addresses too, is for the log alone.
+            "journal": "ok" if status.journal_error is None else "it cannot be written, senders get 503",
+            "clickhouse": "ok" if status.clickhouse_error is None else "away, events wait in the journal",
         }
         ready = self._accepting and checks["sites"] == checks["salts"] == "ok"
         return Readiness(ready, checks)
@@ -259,7 +267,7 @@ class System:
             # A name a life: the one before may still be on its way out.
             name = f"site-{site_id}-{next(self._lives)}"
             spec = ChildSpec(name, lambda: SiteActor(site_id, around))
-            ref = self._sites[site_id] = self._supervisor.start_child_now(spec)
+            ref = self._sites[site_id] = self._site_supervisor.start_child_now(spec)
         return ref
 
     def _may_start(self, site_id: int) -> bool:
@@ -271,12 +279,19 @@ class System:
         del self._down_until[site_id]
         return True
 
-    def _went_down(self, down: Down) -> None:
-        if down.kind == SiteActor.kind:
-            site_id = int(down.name.split("-")[1])
-            del self._sites[site_id]
-            self._down_until[site_id] = self._clock() + SITE_DOWN_S
-            self._supervisor.forget(down.name)
+    def _part_went_down(self, down: Down) -> None:
+        # Without one of its parts the system can keep no promise: it refuses, and readiness says so.
+        log.critical(
+            "The %s crashed too often; no events are taken until the service is restarted", down.name
+        )
+        self._accepting = False
+        self._down_part = down.name
+
+    def _site_went_down(self, down: Down) -> None:
+        site_id = int(down.name.split("-")[1])
+        del self._sites[site_id]
+        self._down_until[site_id] = self._clock() + SITE_DOWN_S
+        self._site_supervisor.forget(down.name)
 
     def _passivate(self, site_id: int) -> None:
         # Taken out of the table first: whatever comes next for this site starts a new actor. Nothing can lie
@@ -285,7 +300,7 @@ class System:
         ref = self._sites.get(site_id)
         if ref is not None and not ref.statistics().depth:
             del self._sites[site_id]
-            self._supervisor.release(ref.name)
+            self._site_supervisor.release(ref.name)
 
     def _arm(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._settings.tick_s, self._tick)

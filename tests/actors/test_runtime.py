@@ -11,6 +11,7 @@ import pytest
 from actors.runtime import (
     BATCH_MAX,
     Actor,
+    ActorCrashed,
     ActorStopped,
     DeadlineExceeded,
     Envelope,
@@ -204,10 +205,13 @@ def test_a_tell_needs_no_answer() -> None:
     assert not envelope.expired(now=1e12)
 
 
-async def test_handler_error_is_the_answer(probe: Ref[Any]) -> None:
-    """What a handler raises is what its asker gets."""
-    with pytest.raises(LookupError, match="my text"):
-        await probe.ask(LookupError("my text"), timeout_s=LONG_S)
+async def test_crash_is_the_answer(probe: Ref[Any]) -> None:
+    """When a handler raises, its asker gets ActorCrashed, with the error as its cause."""
+    error = LookupError("my text")
+    with pytest.raises(ActorCrashed, match="probe 'probe' crashed") as crash:
+        await probe.ask(error, timeout_s=LONG_S)
+
+    assert crash.value.__cause__ is error
 
 
 async def test_stopped_actor_refuses_at_once(supervisor: Supervisor, probe: Ref[Any]) -> None:
@@ -367,7 +371,7 @@ async def test_batch_that_fails_fails_for_all_in_it(supervisor: Supervisor) -> N
     ref.offer(first[0])
     ref.offer(second[0])
 
-    with pytest.raises(LookupError):
+    with pytest.raises(ActorCrashed):
         await second[1]
     assert await first[1] == "done"
 
@@ -399,8 +403,10 @@ async def test_actor_without_handler_says_so(supervisor: Supervisor) -> None:
 
     ref = await supervisor.start_child(ChildSpec("deaf", Deaf))
 
-    with pytest.raises(NotImplementedError, match="Deaf"):
+    with pytest.raises(ActorCrashed) as crash:
         await ref.ask("x", timeout_s=LONG_S)
+
+    assert "Deaf" in str(crash.value.__cause__)
 
 
 async def test_idle_actor_keeps_no_message_alive(probe: Ref[Any], seen: list[object]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from actors.buffer import BufferActor
 from actors.site import SiteActor
 from actors.system import SystemSettings
 from service.errors import GatehouseError
@@ -285,6 +286,26 @@ async def test_a_crash_costs_one_event_and_no_other(
 
         assert crashed == [[Retry(RetryReason.SITE_UNAVAILABLE)]] * crashes
         assert after == [BUFFERED]
+
+
+async def test_a_part_that_crashes_too_often_stops_the_taking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the buffer is given up, events are refused and readiness says why; nothing hangs."""
+
+    def crash(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with running_system(tmp_path) as running:
+        monkeypatch.setattr(BufferActor, "_append", crash)
+        crashed = [await running.send(running.request(visitor=number)) for number in range(6)]
+        monkeypatch.undo()
+        readiness = running.system.readiness()
+
+        assert all(isinstance(verdict, Retry) for verdicts in crashed for verdict in verdicts)
+        assert crashed[-1] == [Retry(RetryReason.NOT_READY)]
+        assert not readiness.ready
+        assert "buffer" in readiness.checks["actors"]
 
 
 def _renamed(template: object, domain: str) -> "SiteRecord":
