@@ -98,11 +98,10 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
         socket_path = admin_socket(config.data_dir)
         stack.callback(socket_path.unlink, missing_ok=True)
         await socket.listen_on_socket(socket_path)
-        yield Running(
-            events_url=await public.listen(*split_address(config.listen)),
-            admin_url=await admin.listen(*split_address(config.admin_listen)),
-            preparation=preparation,
-        )
+        # The public one last: who sees it ready finds all the rest there too.
+        admin_url = await admin.listen(*split_address(config.admin_listen))
+        events_url = await public.listen(*split_address(config.listen))
+        yield Running(events_url=events_url, admin_url=admin_url, preparation=preparation)
 
 
 async def _prepared(stack: AsyncExitStack, runner: web.AppRunner) -> Listener:
