@@ -166,10 +166,10 @@ class Telemetry:
                 description=gauge.description,
             )
 
-    def stop(self) -> None:
-        """Export what is left and end the exporter; safe to call when it never started."""
+    def stop(self, *, timeout_s: float = 30.0) -> None:
+        """Export what is left and end the exporter, within the time; safe to call when it never started."""
         if self._provider is not None:
-            self._provider.shutdown()
+            self._provider.shutdown(timeout_millis=timeout_s * 1000)
             self._provider = None
 
     def _register_counters(self, meter: Meter) -> None:

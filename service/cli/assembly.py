@@ -4,10 +4,11 @@ Up: journal (whose lock keeps a second service out), sites, ClickHouse, actors, 
 connections, what is in flight is answered and inserted, connections are closed, then everything else.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import maxminddb
 from aiohttp import web
@@ -20,7 +21,6 @@ from service.cli.context import SITES_FILE
 from service.cli.folder import admin_socket, prepare_folder
 from service.cli.preparation import Preparation
 from service.cli.stores import open_clickhouse
-from service.clickhouse.store import ClickhouseStore
 from service.clock import wall
 from service.config import Config, split_address
 from service.http.admin import admin_app
@@ -37,10 +37,10 @@ from service.telemetry import Telemetry
 from service.wire.forwarded import TrustedProxies
 
 DRAIN_SHARE: Final = 0.8
-"""Part of the shutdown deadline for what is in flight; the listeners share the rest for their connections."""
+"""Part of the shutdown deadline for what is in flight."""
 
-LISTENERS: Final = 3
-"""Public, admin, and the admin socket."""
+OTHERS: Final = 4
+"""They share the rest: the connections of the three listeners, and the collector of telemetry."""
 
 
 class Running(Struct, frozen=True):
@@ -57,19 +57,22 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
 
     Raises GatehouseError when something cannot be had; what was started until then is stopped again.
     """
+    drain_s = config.shutdown_deadline_s * DRAIN_SHARE
+    rest_s = (config.shutdown_deadline_s - drain_s) / OTHERS
     async with AsyncExitStack() as stack:
         prepare_folder(config.data_dir)
         journal = Journal.open(
             config.data_dir / "journal", durability=config.durability, max_bytes=config.journal_max_bytes
         )
         stack.callback(journal.close)
+        telemetry = Telemetry()
+        stack.callback(telemetry.stop, timeout_s=rest_s)
         sites = SqliteSiteStore(config.data_dir / SITES_FILE)
         stack.push_async_callback(sites.close)
         await sites.start()
         clickhouse = await stack.enter_async_context(open_clickhouse(config))
         preparation = Preparation(clickhouse, config)
         await preparation.begin()
-        telemetry = Telemetry()
         system = System(
             site_store=sites,
             clickhouse=clickhouse,
@@ -79,39 +82,59 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             clock=wall,
             settings=_system_settings(config),
         )
-        stack.callback(telemetry.stop)
         telemetry.start(
             version=__version__, otlp_endpoint=config.otlp_endpoint, statistics=lambda: system.statistics
         )
         provisioning = StoreProvisioning(sites, on_change=system.site_changed)
-        public = await _prepared(stack, _public_runner(config, system))
-        admin = await _prepared(
-            stack, _admin_runner(config, system, provisioning, clickhouse, is_socket=False)
-        )
-        socket = await _prepared(
-            stack, _admin_runner(config, system, provisioning, clickhouse, is_socket=True)
-        )
-        stack.push_async_callback(system.stop, deadline_s=config.shutdown_deadline_s * DRAIN_SHARE)
+        admin_api = partial(admin_app, provisioning=provisioning, system=system, store=clickhouse)
+        listeners = await _prepare_listeners(stack, config, _public_app(config, system), admin_api, rest_s)
+        stack.push_async_callback(system.stop, deadline_s=drain_s)
         await system.start()
-        for listener in (public, admin, socket):
-            stack.push_async_callback(listener.refuse)
-        socket_path = admin_socket(config.data_dir)
-        stack.callback(socket_path.unlink, missing_ok=True)
-        await socket.listen_on_socket(socket_path)
-        # The public one last: who sees it ready finds all the rest there too.
-        admin_url = await admin.listen(*split_address(config.admin_listen))
-        events_url = await public.listen(*split_address(config.listen))
+        events_url, admin_url = await _listen(stack, config, listeners)
         yield Running(events_url=events_url, admin_url=admin_url, preparation=preparation)
 
 
-async def _prepared(stack: AsyncExitStack, runner: web.AppRunner) -> Listener:
-    listener = Listener(runner)
-    stack.push_async_callback(listener.close)
-    await listener.prepare()
-    return listener
+class Listeners(NamedTuple):
+    """The three doors of the service."""
+
+    public: Listener
+    admin: Listener
+    socket: Listener
 
 
-def _public_runner(config: Config, system: System) -> web.AppRunner:
+async def _prepare_listeners(
+    stack: AsyncExitStack,
+    config: Config,
+    public: web.Application,
+    admin_api: Callable[..., web.Application],
+    cut_off_s: float,
+) -> Listeners:
+    token = ensure_token(config.data_dir / ADMIN_TOKEN_FILE)
+    listeners = Listeners(
+        public=Listener(public_runner(public, shutdown_timeout_s=cut_off_s)),
+        admin=Listener(admin_runner(admin_api(token=token), shutdown_timeout_s=cut_off_s)),
+        socket=Listener(admin_runner(admin_api(token=None), shutdown_timeout_s=cut_off_s)),
+    )
+    for listener in listeners:
+        stack.push_async_callback(listener.close)
+        await listener.prepare()
+    return listeners
+
+
+async def _listen(stack: AsyncExitStack, config: Config, listeners: Listeners) -> tuple[str, str]:
+    """Open the doors; gives the URLs of the public and of the admin one."""
+    for listener in listeners:
+        stack.push_async_callback(listener.refuse)
+    socket_path = admin_socket(config.data_dir)
+    stack.callback(socket_path.unlink, missing_ok=True)
+    await listeners.socket.listen_on_socket(socket_path)
+    admin_url = await listeners.admin.listen(*split_address(config.admin_listen))
+    # The public one last: who sees it ready finds all the rest there too.
+    events_url = await listeners.public.listen(*split_address(config.listen))
+    return events_url, admin_url
+
+
+def _public_app(config: Config, system: System) -> web.Application:
     settings = PublicSettings(
         trusted_proxies=TrustedProxies(config.trusted_proxies),
         sender_token=ensure_token(config.data_dir / SENDER_TOKEN_FILE),
@@ -119,25 +142,7 @@ def _public_runner(config: Config, system: System) -> web.AppRunner:
         drop_reasons_header=config.drop_reasons_header,
         geo_database=_geo_type(config.geo_database),
     )
-    app = public_app(system=system, settings=settings, clock=wall)
-    return public_runner(app, shutdown_timeout_s=_connections_timeout_s(config))
-
-
-def _admin_runner(
-    config: Config,
-    system: System,
-    provisioning: StoreProvisioning,
-    clickhouse: ClickhouseStore,
-    *,
-    is_socket: bool,
-) -> web.AppRunner:
-    token = None if is_socket else ensure_token(config.data_dir / ADMIN_TOKEN_FILE)
-    app = admin_app(provisioning=provisioning, system=system, store=clickhouse, token=token)
-    return admin_runner(app, shutdown_timeout_s=_connections_timeout_s(config))
-
-
-def _connections_timeout_s(config: Config) -> float:
-    return config.shutdown_deadline_s * (1 - DRAIN_SHARE) / LISTENERS
+    return public_app(system=system, settings=settings, clock=wall)
 
 
 def _geo_type(path: Path | None) -> str:
