@@ -48,6 +48,7 @@ def admin_app(
     """Give the admin API as an aiohttp application; without a token whoever can connect may do all."""
     middlewares = [_refuse_clearly] if token is None else [_refuse_clearly, _want_token(token)]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
+    app.on_response_prepare.append(_name_server)
     app.router.add_routes(OperationRoutes(system, store).routes())
     app.router.add_routes(RuleRoutes(provisioning).routes())
     app.router.add_routes(SiteRoutes(provisioning).routes())
@@ -67,6 +68,11 @@ def _want_token(token: str) -> Middleware:
         return await handler(request)
 
     return check_token
+
+
+async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
+    """Say who answers, and not, as aiohttp does, with which versions."""
+    response.headers["Server"] = "gatehouse"
 
 
 @web.middleware

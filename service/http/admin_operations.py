@@ -4,7 +4,7 @@
 
     POST /api/v1/flush   {"flushed": n}: all that was held is in ClickHouse, n events of it
     POST /api/v1/sql     a SELECT as the body, ``format`` in the query: the answer in that ClickHouse format;
-                         or both as ``query`` and ``format`` in JSON or a form
+                         or both as ``query`` and ``format`` in JSON
     GET /api/v1/status   {"ready", "checks", "statistics"}
 """
 
@@ -18,7 +18,7 @@ from aiohttp import web
 
 from service.clickhouse.store import ClickhouseStore
 from service.errors import StoreError
-from service.http.parameters import PARAMETER_TYPES, read_parameters, require
+from service.http.parameters import read_parameters, require
 from service.http.shapes import answer
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,8 @@ async def _closing(chunks: AsyncIterator[bytes]) -> AsyncIterator[AsyncIterator[
 
 
 async def _read_question(request: web.Request) -> tuple[str, str]:
-    if request.content_type in PARAMETER_TYPES:
+    # Whatever else the body says to be, it is the statement: curl calls everything a form.
+    if request.content_type == "application/json":
         parameters = await read_parameters(request)
         question = require(parameters, "query", "ask a question")
         output_format = str(parameters.get("format") or DEFAULT_FORMAT)

@@ -18,8 +18,7 @@ T = TypeVar("T")
 
 Parameters = dict[str, object]
 
-PARAMETER_TYPES: Final = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
-_FORM_TYPES: Final = PARAMETER_TYPES[1:]
+_FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _GROUPED: Final = re.compile(r"(\w+)\[(\w+)\]")
 _BAD_PLACE: Final = re.compile(r"`\$\.([^`]+)`")
 _MISSING_FIELD: Final = re.compile(r"missing required field `([^`]+)`")

@@ -266,6 +266,25 @@ async def test_sql_is_answered_in_the_format_asked_for(
     assert server.store.asked == [asked]
 
 
+async def test_sql_may_come_as_curl_sends_it(tmp_path: Path) -> None:
+    """A statement that says to be a form, as curl's --data-binary does, is a statement."""
+    headers = {
+        "Authorization": f"Bearer {TOKEN}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    async with admin_server(tmp_path) as server:
+        answer = await server.send("POST", "/api/v1/sql", body=b"SELECT 1 + 1", headers=headers)
+    assert answer.status == 200
+    assert server.store.asked == [("SELECT 1 + 1", "TabSeparatedWithNames")]
+
+
+async def test_answers_do_not_name_versions(tmp_path: Path) -> None:
+    """The server is called gatehouse, whatever it is made of."""
+    async with admin_server(tmp_path) as server:
+        for path in ("/api/v1/status", "/nowhere"):
+            assert (await server.send("GET", path)).headers["Server"] == "gatehouse"
+
+
 async def test_sql_may_come_as_json(tmp_path: Path) -> None:
     """Statement and format may stand in a JSON object."""
     async with admin_server(tmp_path) as server:

@@ -1,0 +1,53 @@
+"""The page about the admin API names every route that there is."""
+
+import re
+from pathlib import Path
+
+import service
+from service.http.admin import admin_app
+from service.sites.provisioning import StoreProvisioning
+from service.sites.sqlite import SqliteSiteStore
+from tests.support.admin_server import TalkingStore
+from tests.support.public_server import ALL_WELL, Report
+
+PAGE = Path(service.__file__).parent.parent / "docs" / "admin-api.md"
+
+
+class IdleSystem:
+    """A system that is never asked."""
+
+    def __init__(self) -> None:
+        self.statistics: dict[str, int] = {}
+
+    async def flush(self) -> int:
+        """Have nothing to flush."""
+        return 0
+
+    def readiness(self) -> Report:
+        """Be ready."""
+        return ALL_WELL
+
+
+async def _ignore(_: int) -> None:
+    return
+
+
+def test_page_names_every_route(tmp_path: Path) -> None:
+    """Method and path of each route stand together in the tables, and nothing else does."""
+    app = admin_app(
+        provisioning=StoreProvisioning(SqliteSiteStore(tmp_path / "never-opened"), _ignore),
+        system=IdleSystem(),
+        store=TalkingStore(),
+        token=None,
+    )
+    routes = {
+        (route.method, re.sub(r"{(\w+)[^}]*}", r":\1", route.resource.canonical))
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    documented = {
+        (method, path)
+        for methods, path in re.findall(r"^\| ([A-Z, ]+) `(/[^`]+)`", PAGE.read_text(), re.MULTILINE)
+        for method in methods.split(", ")
+    }
+    assert documented == routes
