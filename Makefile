@@ -29,7 +29,7 @@ help: ## list the chores
 run: $(VENV)/.installed ## start the service with ClickHouse inside it; says how to send a first event
 	@$(GATEHOUSE) migrate
 	@$(GATEHOUSE) sites add "$(SITE)" --if-missing
-	@$(GATEHOUSE) serve $(LISTEN) --first-steps "$(SITE)"
+	@exec $(GATEHOUSE) serve $(LISTEN) --first-steps "$(SITE)"
 
 test: $(VENV)/.installed-dev ## run all tests, after installing what they need
 	@$(BIN)/python -m tests.support.prerequisites
