@@ -2,7 +2,7 @@
 
 Where it comes from, first match wins: ``CLICKHOUSE_TEST_URL`` (a server that runs already); a ``clickhouse``
 binary on PATH; the npm package below, whose ``libchdb.so`` is the whole engine. If none can be had the tests
-fail with a sentence; ``GATEHOUSE_TESTS_ALLOW_SKIP=1`` makes them skip instead.
+fail with a sentence; ``TESTS_ALLOW_SKIP=1`` makes them skip instead.
 """
 
 import fcntl
@@ -131,7 +131,7 @@ def _give_up(reason: str) -> None:
         f"These tests need a real ClickHouse and none can be had: {reason} Set CLICKHOUSE_TEST_URL to a "
         "server that may be filled with test databases, or put the clickhouse binary on PATH."
     )
-    if os.environ.get("GATEHOUSE_TESTS_ALLOW_SKIP") == "1":
+    if os.environ.get("TESTS_ALLOW_SKIP") == "1":
         pytest.skip(sentence)
     pytest.fail(sentence, pytrace=False)
 

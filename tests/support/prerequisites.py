@@ -1,7 +1,7 @@
 """Everything the tests need beside Python packages: a browser, the real trackers, a ClickHouse.
 
 ``python -m tests.support.prerequisites`` installs what is missing, is quick when nothing is, and says in a
-sentence what cannot be had. It exits with 1 then, unless ``GATEHOUSE_TESTS_ALLOW_SKIP=1`` lets the tests that
+sentence what cannot be had. It exits with 1 then, unless ``TESTS_ALLOW_SKIP=1`` lets the tests that
 need it skip. Debian packages are installed by root only.
 """
 
@@ -19,7 +19,7 @@ from tests.support.clickhouse import ServerMissingError, engine_library
 
 E2E: Final = Path(__file__).resolve().parents[1] / "e2e"
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-ALLOW_SKIP: Final = "GATEHOUSE_TESTS_ALLOW_SKIP"
+ALLOW_SKIP: Final = "TESTS_ALLOW_SKIP"
 INSTALL_LIMIT_S: Final = 900
 
 
