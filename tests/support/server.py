@@ -55,6 +55,11 @@ class GatehouseProcess:
 
     # Its life
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it and return when it says that it is ready."""
         assert self._process is None, "it is running already"
@@ -168,12 +173,16 @@ class GatehouseProcess:
 
 @contextmanager
 def running_gatehouse(folder: Path, settings: Mapping[str, str]) -> Iterator[GatehouseProcess]:
-    """Start the service on a new folder and kill it in the end."""
+    """Start the service on a new folder; when the tests are done with it, it must still stop as it should."""
     folder.mkdir(parents=True, exist_ok=True)
     gatehouse = GatehouseProcess(folder, settings)
     try:
         gatehouse.start()
         yield gatehouse
+        if gatehouse.is_running:
+            assert gatehouse.stop() == 0, (
+                f"gatehouse serve failed while it stopped:\n{gatehouse.log()[-3000:]}"
+            )
     finally:
         gatehouse.kill()
 
