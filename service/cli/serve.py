@@ -1,6 +1,7 @@
 """``gatehouse serve``: run the service until it is told to stop."""
 
 import asyncio
+import gc
 import logging
 import shlex
 import signal
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from service.cli.preparation import Preparation
     from service.config import Config
 
+GC_THRESHOLDS: Final = (50_000, 20, 100)
 RETRY_S: Final = 2.0
 """How often a database that is away is tried again."""
 
@@ -74,9 +76,20 @@ async def _serve(config: "Config", first_steps: str | None) -> None:
         log.info("Answering the admin API", extra={"url": running.admin_url})
         if first_steps is not None:
             typer.echo(describe_first_steps(config, running.events_url, first_steps))
+        _calm_garbage_collector()
         await _wait(stop, running.preparation)
         log.info("Stopping: what is in flight is answered and inserted")
     log.info("Stopped")
+
+
+def _calm_garbage_collector() -> None:
+    """Take what lives as long as the service out of every collection, and collect less often.
+
+    An event leaves no cycles behind: a collection every 700 allocations finds nothing and looks at every session.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _stop_signal() -> asyncio.Event:
