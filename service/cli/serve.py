@@ -85,7 +85,8 @@ async def _serve(config: "Config", first_steps: str | None) -> None:
 def _calm_garbage_collector() -> None:
     """Take what lives as long as the service out of every collection, and collect less often.
 
-    An event leaves no cycles behind: a collection every 700 allocations finds nothing and looks at every session.
+    An event leaves no cycles behind: a collection every 700 allocations finds nothing, and looks at every
+    session for it.
     """
     gc.collect()
     gc.freeze()

@@ -23,6 +23,13 @@ _INSERT_FILE = "gatehouse-insert.native"
 _FOLDER_MODE = 0o700
 _LOCK_MODE = 0o600
 _ERROR = re.compile(r"Code: (\d+)\. (.*)", re.DOTALL)
+_FORMATS_OF_LINES = frozenset(
+    {"CSV", "JSONCompactEachRow", "JSONEachRow", "JSONLines", "NDJSON"}
+    | {"TSV", "TSVRaw", "TabSeparated", "TabSeparatedRaw"}
+)
+_QUESTION_BYTES = 512 * 2**20
+"""Memory for a question, and for its answer where that cannot come in chunks: it is the service's own."""
+_OWN_FORMAT = re.compile(r"\bFORMAT\s+\w+", re.IGNORECASE)
 _READ_ONLY = (
     "SET output_format_json_quote_64bit_integers = 0, output_format_json_quote_decimals = 1",
     "SET readonly = 2",
@@ -108,10 +115,11 @@ class Engine:
         return [dict(zip(names, row, strict=True)) for row in answer.data]
 
     def stream(self, sql: str, output_format: str) -> Generator[bytes, None, None]:
-        """Give the answer to a person's question in any of ClickHouse's formats, chunk by chunk."""
+        """Give the answer to a person's question in any of ClickHouse's formats, chunk by chunk if it may."""
         connection = self._open_reader()
         try:
-            if not is_select(sql):  # chDB streams nothing else
+            connection.query(f"SET max_memory_usage = {_QUESTION_BYTES}")
+            if not _may_stream(sql, output_format):
                 yield connection.query(sql, output_format).bytes()
                 return
             with connection.send_query(sql, output_format) as answer:
@@ -143,6 +151,15 @@ class Engine:
         for statement in (f"USE {self._database}", *_READ_ONLY):
             connection.query(statement)
         return connection
+
+
+def _may_stream(sql: str, output_format: str) -> bool:
+    """Tell whether the answer may come in chunks.
+
+    chDB streams nothing but SELECT, and makes a document of its own of each chunk: only where the pieces of a
+    format are a whole when put together, without a head or a foot, is the answer the same.
+    """
+    return is_select(sql) and output_format in _FORMATS_OF_LINES and _OWN_FORMAT.search(sql) is None
 
 
 def _lock(folder: Path) -> int:

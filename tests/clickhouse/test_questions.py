@@ -1,5 +1,6 @@
 """Questions: what comes back, in which form, and that nothing can be changed by one."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,32 @@ async def test_unknown_format_over_tcp(native_store: MigratableStore) -> None:
     """A format that is not to be had over TCP is refused with those that are."""
     with pytest.raises(QueryFailed, match=r"can be had as Pretty, .*, but not as Parquet"):
         await _ask(native_store, "SELECT 1", "Parquet")
+
+
+@pytest.mark.parametrize("output_format", ["TSV", "TSVWithNames", "CSVWithNames", "JSONEachRow"])
+async def test_long_answer_is_one_document(empty_store: MigratableStore, output_format: str) -> None:
+    """An answer of several blocks has its head once, and all its rows."""
+    answer = await _ask(empty_store, "SELECT number FROM numbers(200000)", output_format)
+    lines = answer.splitlines()
+
+    assert len(lines) == 200_000 + output_format.endswith("WithNames")
+    assert len(set(lines)) == len(lines)
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT number FROM numbers(200000)", "SELECT number FROM numbers(200000) FORMAT JSON"]
+)
+async def test_long_answer_is_one_json_document(empty_store: MigratableStore, sql: str) -> None:
+    """An answer of several blocks in JSON can be read as JSON."""
+    answer = json.loads(await _ask(empty_store, sql, "JSON"))
+
+    assert len(answer["data"]) == 200_000
+
+
+async def test_answer_too_large_for_memory_is_refused(embedded_store: MigratableStore) -> None:
+    """An answer that cannot come in chunks has a bound, and passing it is a sentence."""
+    with pytest.raises(QueryFailed, match="memory limit"):
+        await _ask(embedded_store, "SELECT repeat('x', 1000) FROM numbers(700000)", "TSVWithNames")
 
 
 async def test_values_as_json(empty_store: MigratableStore) -> None:
