@@ -6,9 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from asynch.proto.connection import Connection
+from hypothesis import settings
 
 from service.clickhouse.address import parse_address
 from tests.support.clickhouse import ClickhouseServer, running_server
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("gatehouse", deadline=None)
+settings.load_profile("gatehouse")
 
 
 @pytest.fixture(scope="session")

@@ -607,4 +607,4 @@ class JournalModel(RuleBasedStateMachine):
 
 
 TestModel = JournalModel.TestCase
-TestModel.settings = settings(max_examples=50, deadline=None)
+TestModel.settings = settings(max_examples=50)

@@ -131,7 +131,7 @@ async def test_counters_twice(store: MigratableStore) -> None:
     assert await store.query("SELECT sum(value) AS total FROM ingest_counters") == [{"total": 3}]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(events(), min_size=1, max_size=6), sends=st.integers(1, 3), block_id=st.uuids())
 async def test_any_block_any_number_of_times(
     store: MigratableStore, rows: list[ClickhouseEvent], sends: int, block_id: object

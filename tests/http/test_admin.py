@@ -156,7 +156,7 @@ ROUTES = st.sampled_from(
 )
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.too_slow])
 @given(
     requests=st.lists(
         st.tuples(ROUTES, st.dictionaries(FIELDS, JSON_VALUES | st.just("example.com"), max_size=5)),

@@ -493,7 +493,7 @@ JSON_TEXTS = st.recursive(
 URLS = st.text().map(lambda url: json.dumps({"n": "x", "d": "e.com", "u": url}).encode())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.binary(max_size=200) | JSON_TEXTS | URLS, CONTENT_TYPES), min_size=1, max_size=15)
 )
@@ -510,7 +510,7 @@ async def test_no_body_is_a_500(posts: list[tuple[bytes, str | None]]) -> None:
                 assert response.status == 202 or 400 <= response.status < 500
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=10))
 async def test_no_bytes_in_a_request_are_a_500(pieces: list[bytes]) -> None:
     """In the path, in a header, or instead of a request."""

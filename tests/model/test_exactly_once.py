@@ -28,7 +28,7 @@ restart = st.tuples(st.just("restart"))
 actions = st.lists(st.one_of(send, burst, send_back_dated, wait, away, lose, flush, restart), max_size=60)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(script=actions, journal_max_bytes=st.sampled_from([1200, 2500, 10**6]))
 def test_acknowledged_is_stored_once(script: Sequence[tuple[object, ...]], journal_max_bytes: int) -> None:
     """Lost answers, outages, full journals and restarts neither lose nor double an event or bend a sum."""

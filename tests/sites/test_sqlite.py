@@ -138,7 +138,7 @@ async def test_old_salt_leaves_no_bytes(tmp_path: Path) -> None:
         assert old not in _all_bytes(tmp_path)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(days=st.lists(st.integers(0, 6), min_size=1, max_size=8))
 def test_salt_of_a_day_never_changes_while_kept(
     tmp_path_factory: pytest.TempPathFactory, days: list[int]
