@@ -109,6 +109,10 @@ class Rejected(Struct, frozen=True):
     reason: str
 
 
+class Remember(Struct, frozen=True):
+    """Say what is to be remembered of the site over a restart; answered with bytes, or None for nothing."""
+
+
 # -- to the buffer
 # ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ dated events the rules are ours: they join the session that covers their time, e
 themselves, and never bend a live one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from service.ingestion.event import Event, to_row
@@ -57,6 +57,7 @@ class Past:
         self.sessions = sessions
 
 
+Sessions = tuple[ClickhouseSession, ...]
 R = TypeVar("R", ClickhouseSession, Past)
 
 Undo = list[tuple[dict[int, Any], int, Any]]
@@ -127,6 +128,20 @@ class SessionBook:
             ended.append(visitor)
         for visitor in ended:
             self._set(self._past, visitor, None)
+
+    def remember(self) -> tuple[Sessions, tuple[tuple[float, Sessions], ...]]:
+        """Give the live sessions, and the back-dated ones with the time of their last change."""
+        past = tuple((past.changed_at, past.sessions) for past in self._past.values())
+        return tuple(self._live.values()), past
+
+    def recall(self, live: Sessions, past: Iterable[tuple[float, Sessions]], *, now: float) -> None:
+        """Take up what an earlier life remembered, except what ended meanwhile."""
+        for session in live:
+            self._set(self._live, session.user_id, session)
+        for changed_at, sessions in past:
+            if sessions:
+                self._set(self._past, sessions[-1].user_id, Past(changed_at, sessions))
+        self.end_old(now)
 
     def clear(self) -> None:
         """Forget everything and give the budget back."""

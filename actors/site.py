@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from actors.messages import Append, Offer, SiteChanged, Tick
+from actors.messages import Append, Offer, Remember, SiteChanged, Tick
 from actors.runtime import Actor, Envelope, Ref
 from actors.salts import SaltBook
 from actors.session_book import SessionBook, SessionBudget, Undo
@@ -26,6 +26,8 @@ from service.ingestion.shields import CompiledShields, compile_shields
 from service.ingestion.site import Site
 from service.ingestion.verdict import BUFFERED, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.sites.cache import SiteCache
+from service.wire.record import RecordError
+from service.wire.snapshot import Memory, decode_memory, encode_memory
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ class SiteSurroundings(Struct, frozen=True):
     epochs: "itertools.count[int]"
     """Numbers that only grow, so that a new life of a site is never taken for its old one."""
     new_session_id: Callable[[], int]
+    memories: dict[int, bytes]
+    """What sites remember of an earlier life of the service; each is taken out by its actor's start."""
     passivate: Callable[[int], None]
     """What an idle SiteActor calls: its parent decides, and lets it go."""
     idle_s: float
@@ -129,6 +133,9 @@ class SiteActor(Actor):
     async def on_start(self) -> None:
         """Load the site; the events that came first wait in the mailbox."""
         self._set_site(await self._around.sites.get(self._id))
+        memory = self._around.memories.pop(self._id, None)
+        if memory is not None:
+            self._recall(memory)
 
     def receive_batch(self, envelopes: list[Envelope]) -> None:
         """Judge the batch, and hand its rows to the buffer in one message."""
@@ -150,6 +157,8 @@ class SiteActor(Actor):
                         envelope.reply(verdict)
                 case SiteChanged(site=site):
                     self._set_site(site)
+                case Remember():
+                    envelope.reply(self._remember())
                 case Tick(now=tick):
                     self._tick(tick, alone=len(envelopes) == 1)
         if entries:
@@ -159,6 +168,24 @@ class SiteActor(Actor):
         """Give the session budget back."""
         if self._sessions is not None:
             self._sessions.clear()
+
+    def _remember(self) -> bytes | None:
+        # What was not answered yet may still be taken back: better no memory than one of rows never written.
+        if self._unsettled or not (self._sessions or self._rate_limit.count):
+            return None
+        live, past = self._sessions.remember() if self._sessions is not None else ((), ())
+        return encode_memory(Memory(self._rate_limit, live, past))
+
+    def _recall(self, payload: bytes) -> None:
+        try:
+            memory = decode_memory(payload)
+        except RecordError as error:
+            log.warning("Site %d begins its sessions anew: %s", self._id, error)
+            return
+        self._rate_limit = memory.rate_limit
+        if memory.live or memory.past:
+            self._sessions = SessionBook(self._around.budget, self._around.new_session_id)
+            self._sessions.recall(memory.live, memory.past, now=self._around.clock())
 
     def _set_site(self, site: Site | None) -> None:
         self._site = site

@@ -19,10 +19,10 @@ from actors.counters import CountersActor
 from actors.directory import Directory, DirectoryActor
 from actors.front import FrontActor
 from actors.inserter import InserterActor
-from actors.messages import BuildResult, CloseDoor, Flush, Ingest, IngestBatch, Reload, Tick
+from actors.messages import BuildResult, CloseDoor, Flush, Ingest, IngestBatch, Reload, Remember, Tick
 from actors.runtime import Actor, ActorError, Envelope, Ref
 from actors.salts import SaltBook, SaltsActor
-from actors.session_book import SessionBudget
+from actors.session_book import KEPT_S, SessionBudget
 from actors.site import SiteActor, SiteSurroundings
 from actors.status import Status
 from actors.supervision import ChildSpec, Down, Supervisor
@@ -46,6 +46,8 @@ SITE_DOWN_S: Final = 30.0
 """How long a site that crashed too often answers ``site_unavailable`` before it is tried again."""
 INSERTER_SHUTDOWN_S: Final = 0.5
 """It had the whole deadline of the stop; a block that is cut off now is sent again by the next start."""
+LEAST_PATIENCE_S: Final = 0.1
+"""What each part may take of a stop whose deadline has passed."""
 FLUSH_TIMEOUT_S: Final = 600.0
 RELOAD_TIMEOUT_S: Final = 10.0
 OVERLOADED: Final = Retry(RetryReason.OVERLOADED)
@@ -87,6 +89,7 @@ class System:
         telemetry: Telemetry,
         clock: Clock,
         settings: SystemSettings,
+        memories: dict[int, bytes] | None = None,
     ) -> None:
         self._site_store = site_store
         self._clickhouse = clickhouse
@@ -106,6 +109,10 @@ class System:
         """Of the sites, which are independent and are stopped all at once."""
         self._sites: dict[int, Ref[Any]] = {}
         """The awake ones."""
+        self._memories: dict[int, bytes] = {} if memories is None else memories
+        """What sites remember of an earlier life and have not taken up yet."""
+        self._memories_end = clock() + KEPT_S
+        """When no session of an earlier life can go on any more, UTC epoch seconds."""
         self._down_until: dict[int, float] = {}
         """Sites that crashed too often, until when they are not tried again."""
         self._lives = itertools.count(1)
@@ -146,6 +153,7 @@ class System:
             buffer=buffer,
             epochs=self._lives,
             new_session_id=lambda: random.getrandbits(64),
+            memories=self._memories,
             passivate=self._passivate,
             idle_s=settings.site_idle_s,
         )
@@ -153,25 +161,24 @@ class System:
         self._accepting = True
         self._arm()
 
-    async def stop(self, *, deadline_s: float) -> None:
+    async def stop(self, *, deadline_s: float) -> dict[int, bytes]:
         """Take nothing more, answer what is in flight, and insert what is held, within the deadline.
 
-        What ClickHouse has not taken by then stays in the journal for the next start.
+        What ClickHouse has not taken by then stays in the journal for the next start. Gives what sites
+        remember, by their ids, for the next ``System``.
         """
         self._accepting = False
-        loop = asyncio.get_running_loop()
-        end = loop.time() + deadline_s
-        for name, message in (("front", CloseDoor()), ("buffer", Flush())):
-            if name in self._tree:
-                try:
-                    await self._tree[name].ask(message, timeout_s=max(0.1, end - loop.time()))
-                except ActorError as error:
-                    log.warning("The %s was not done in time: %s", name, error or type(error).__name__)
+        end = asyncio.get_running_loop().time() + deadline_s
+        answered = await self._finish("front", CloseDoor(), end)
+        await self._finish("buffer", Flush(), end)
+        # Only when nothing is in flight: a session that still changed would go on from another state.
+        memories = await self._remember(end) if answered else {}
         if self._timer is not None:
             self._timer.cancel()
         await self._site_supervisor.stop_together()
         await self._supervisor.stop_all()
         await self._site_cache.close()
+        return memories
 
     async def build_and_buffer(self, request: Request) -> BuildResult:
         """Judge one request for each of its domains; what is ``Buffered`` is in the journal."""
@@ -232,6 +239,29 @@ class System:
             "blocks_rejected": self._status.blocks_rejected,
             "insert_tries_failed": self._status.insert_tries_failed,
         }
+
+    async def _finish(self, name: str, message: CloseDoor | Flush, end: float) -> bool:
+        if name not in self._tree:
+            return False
+        left_s = max(LEAST_PATIENCE_S, end - asyncio.get_running_loop().time())
+        try:
+            await self._tree[name].ask(message, timeout_s=left_s)
+        except ActorError as error:
+            log.warning("The %s was not done in time: %s", name, error or type(error).__name__)
+            return False
+        return True
+
+    async def _remember(self, end: float) -> dict[int, bytes]:
+        memories = dict(self._memories)
+        for site_id, ref in self._sites.items():
+            left_s = max(LEAST_PATIENCE_S, end - asyncio.get_running_loop().time())
+            try:
+                memory: bytes | None = await ref.ask(Remember(), timeout_s=left_s)
+            except ActorError:
+                continue  # that site begins its sessions anew
+            if memory is not None:
+                memories[site_id] = memory
+        return memories
 
     async def _start_child(
         self, name: str, factory: Callable[[], Actor], *, shutdown_s: float = 5.0
@@ -313,6 +343,8 @@ class System:
         if self._ticks % SLOW_TICK_EVERY == 0:
             for name in ("salts", "directory", "counters"):
                 self._tree[name].tell(tick)
+            if tick.now > self._memories_end:
+                self._memories.clear()
         self._tick_sites(tick)
         self._arm()
 

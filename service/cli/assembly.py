@@ -4,6 +4,7 @@ Up: journal (whose lock keeps a second service out), sites, ClickHouse, actors, 
 connections, what is in flight is answered and inserted, connections are closed, then everything else.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -32,13 +33,17 @@ from service.ingestion.event import Tables
 from service.journal import Journal
 from service.sites.provisioning import StoreProvisioning
 from service.sites.sqlite import SqliteSiteStore
+from service.snapshot import take_snapshot, write_snapshot
 from service.tables import load_tables
 from service.telemetry import Telemetry
 from service.wire.forwarded import TrustedProxies
 
+log = logging.getLogger(__name__)
+
 DRAIN_SHARE: Final = 0.8
 """Part of the shutdown deadline for what is in flight."""
 
+SNAPSHOT_FILE: Final = "sessions.snapshot"
 OTHERS: Final = 4
 """They share the rest: the connections of the three listeners, and the collector of telemetry."""
 
@@ -81,6 +86,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             telemetry=telemetry,
             clock=wall,
             settings=_system_settings(config),
+            memories=take_snapshot(config.data_dir / SNAPSHOT_FILE, now=wall()),
         )
         telemetry.start(
             version=__version__, otlp_endpoint=config.otlp_endpoint, statistics=lambda: system.statistics
@@ -88,10 +94,20 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
         provisioning = StoreProvisioning(sites, on_change=system.site_changed)
         admin_api = partial(admin_app, provisioning=provisioning, system=system, store=clickhouse)
         listeners = await _prepare_listeners(stack, config, _public_app(config, system), admin_api, rest_s)
-        stack.push_async_callback(system.stop, deadline_s=drain_s)
+        stack.push_async_callback(_stop, system, config.data_dir / SNAPSHOT_FILE, drain_s)
         await system.start()
         events_url, admin_url = await _listen(stack, config, listeners)
         yield Running(events_url=events_url, admin_url=admin_url, preparation=preparation)
+
+
+async def _stop(system: System, snapshot: Path, deadline_s: float) -> None:
+    memories = await system.stop(deadline_s=deadline_s)
+    try:
+        write_snapshot(snapshot, memories, now=wall())
+    except OSError as error:
+        log.warning(
+            "Sessions begin anew at the next start: %s cannot be written: %s", snapshot, error.strerror
+        )
 
 
 class Listeners(NamedTuple):

@@ -179,6 +179,12 @@ def decode_entry(payload: bytes) -> Entry:
     )
 
 
+def decode_session(values: object) -> ClickhouseSession:
+    """Build a session state of its fields as they were decoded. Raises RecordError."""
+    session: ClickhouseSession = _build(_SESSION, values)
+    return session
+
+
 class _Shape(NamedTuple):
     """How a struct's fields arrive: the types each may have, and which are arrays to be built further.
 

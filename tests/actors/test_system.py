@@ -15,7 +15,8 @@ from service.ingestion.site import Site
 from service.ingestion.verdict import BUFFERED, Dropped, DropReason, Retry, RetryReason
 from service.sites.records import Limits, ShieldKind, SiteRecord
 from service.sites.sqlite import SqliteSiteStore
-from tests.support.running_system import RunningSystem, SetClock, running_system
+from tests.support.memory_store import MemoryStore
+from tests.support.running_system import NOON, RunningSystem, SetClock, running_system
 
 
 async def test_an_event_becomes_a_row(tmp_path: Path) -> None:
@@ -155,6 +156,49 @@ async def test_a_session_survives_the_rotation_of_salts(tmp_path: Path) -> None:
         assert clock.now % 86_400 == 10
         assert len({event.user_id for event in running.store.events}) == 1
         assert [session.events for session in running.store.live_sessions()] == [2]
+
+
+async def test_a_restart_splits_no_visit(tmp_path: Path) -> None:
+    """A session goes on after an orderly restart, back-dated ones too, under rows that sum up."""
+    clock, store = SetClock(NOON), MemoryStore()
+    async with running_system(tmp_path, store=store, clock=clock) as running:
+        await running.send(running.request(pathname="/before"))
+        await running.send(running.request(visitor=2, at=NOON - 7200, pathname="/past"))
+    clock.now += 60
+    async with running_system(tmp_path, store=store, clock=clock) as running:
+        await running.send(running.request(visitor=2, at=NOON - 7100, pathname="/past-again"))
+        await running.send(running.request(pathname="/after"))
+        await running.system.flush()
+    past, live = sorted(store.live_sessions(), key=lambda session: session.start)
+
+    assert (live.entry_page, live.exit_page, live.pageviews, live.duration) == ("/before", "/after", 2, 60)
+    assert (past.entry_page, past.exit_page, past.pageviews) == ("/past", "/past-again", 2)
+
+
+async def test_a_restart_opens_no_window_twice(tmp_path: Path) -> None:
+    """The rate limit's count goes on after a restart within its window."""
+    limits = Limits(threshold=3, scale_seconds=3600)
+    async with running_system(tmp_path) as running:
+        await running.add_site("limited.example", limits)
+        before = [await running.send(running.request("limited.example")) for _ in range(2)]
+    async with running_system(tmp_path) as running:
+        after = [await running.send(running.request("limited.example")) for _ in range(2)]
+
+        assert before == [[BUFFERED]] * 2
+        assert after == [[BUFFERED], [Dropped(DropReason.THROTTLE)]]
+
+
+async def test_a_long_pause_ends_the_visit(tmp_path: Path) -> None:
+    """What was remembered for too long is a new session."""
+    clock, store = SetClock(NOON), MemoryStore()
+    async with running_system(tmp_path, store=store, clock=clock) as running:
+        await running.send(running.request())
+    clock.now += 1900
+    async with running_system(tmp_path, store=store, clock=clock) as running:
+        await running.send(running.request())
+        await running.system.flush()
+
+    assert [session.pageviews for session in store.live_sessions()] == [1, 1]
 
 
 async def test_a_site_that_cannot_be_loaded_answers_for_itself_alone(tmp_path: Path) -> None:

@@ -102,6 +102,20 @@ class TestServiceKilled:
         assert clickhouse.query("SELECT count() FROM gatehouse.events_v2") == str(EVENTS)
 
 
+    def test_restarted(self, clickhouse: ClickhouseServer, tmp_path: Path) -> None:
+        """An orderly restart loses nothing and splits no visit."""
+        with running_gatehouse(tmp_path / "gatehouse", native(clickhouse) | LATE) as gatehouse:
+            gatehouse.add_site(SITE)
+            send(gatehouse, 0, EVENTS)
+            gatehouse.stop()
+            gatehouse.start()
+            send(gatehouse, EVENTS, EVENTS)
+            gatehouse.flush()
+
+            assert gatehouse.query(PAGES) == each_once(2 * EVENTS)
+            assert gatehouse.query(VISITS) == [{"visits": VISITORS, "events": 2 * EVENTS}]
+
+
 class TestDatabaseKilled:
     def test_away_and_back(self, clickhouse: ClickhouseServer, tmp_path: Path) -> None:
         """Events are acknowledged while the database is away, and stored once when it is back."""

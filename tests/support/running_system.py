@@ -14,6 +14,7 @@ from service.ingestion.verdict import Buffered, Verdict
 from service.journal import Durability, Journal
 from service.sites.records import Limits, ShieldKind, ShieldRule, SiteRecord, TrackerScriptConfiguration
 from service.sites.sqlite import SqliteSiteStore
+from service.snapshot import take_snapshot, write_snapshot
 from service.tables import load_tables
 from service.telemetry import Telemetry
 from tests.support.memory_store import MemoryStore
@@ -151,6 +152,7 @@ async def running_system(
         telemetry=telemetry,
         clock=clock,
         settings=settings,
+        memories=take_snapshot(folder / "sessions.snapshot", now=clock.now),
     )
     running = RunningSystem(system, sites, memory, telemetry, clock)
     try:
@@ -161,6 +163,7 @@ async def running_system(
                 await running.add_site(domain)
         yield running
     finally:
-        await system.stop(deadline_s=2.0)
+        memories = await system.stop(deadline_s=2.0)
+        write_snapshot(folder / "sessions.snapshot", memories, now=clock.now)
         journal.close()
         await sites.close()
