@@ -16,7 +16,7 @@ from actors.messages import BuildResult, CloseDoor, Ingest, IngestBatch, Offer, 
 from actors.runtime import Actor, DeadlineExceeded, Envelope, MailboxFull, Ref
 from service.ingestion.event import Event, Tables
 from service.ingestion.request import Request
-from service.ingestion.source import is_spam_referrer
+from service.ingestion.spam import is_spam_referrer
 from service.ingestion.verdict import Buffered, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.telemetry import Telemetry
 
@@ -186,7 +186,7 @@ class FrontActor(Actor):
         refusal = self._refusal()
         self.in_flight += 1
         pending = Pending(self, request, envelope)
-        spam = is_spam_referrer(request.referrer, self._tables.spam)
+        spam = is_spam_referrer(request.referrer, self._tables.spam.value)
         for index, domain in enumerate(request.domains):
             event = Event(domain=domain, request=request)
             if refusal is not None:

@@ -1,8 +1,8 @@
 """The System: builds the tree of actors, finds or starts a site's actor by its id, lets idle ones go, drains.
 
-Start: salts, directory, counters, inserter, buffer, front; stop is the reverse, so that what is in flight
-reaches the journal before anything it needs is gone. This is all that HTTP and the command line know of the
-actors.
+Start: salts, directory, counters, inserter, buffer, tables, front; stop is the reverse, so that what is in
+flight reaches the journal before anything it needs is gone. This is all that HTTP and the command line know
+of the actors.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from actors.session_book import KEPT_S, SessionBudget
 from actors.site import SiteActor, SiteSurroundings
 from actors.status import Status
 from actors.supervision import ChildSpec, Down, Supervisor
+from actors.tables import Refreshable, TablesActor
 from service.clickhouse.store import ClickhouseStore
 from service.clock import Clock
 from service.ingestion.event import Tables
@@ -42,6 +43,10 @@ SLOW_TICK_EVERY: Final = 10
 """Salts, directory and counters get every tenth tick."""
 SITE_TICK_SLICES: Final = 100
 """Each site gets one tick in so many, a slice of them at a time, so that many sites never tick at once."""
+TABLES_TICK_EVERY: Final = 50
+"""Tables get every fiftieth tick: even an actor that crashes at each of them stays within its budget."""
+TABLES_SHUTDOWN_S: Final = 0.5
+"""What it fetches meanwhile is fetched again by the next start."""
 SITE_DOWN_S: Final = 30.0
 """How long a site that crashed too often answers ``site_unavailable`` before it is tried again."""
 INSERTER_SHUTDOWN_S: Final = 0.5
@@ -90,6 +95,7 @@ class System:
         clock: Clock,
         settings: SystemSettings,
         memories: dict[int, bytes] | None = None,
+        refreshed: Sequence[Refreshable] = (),
     ) -> None:
         self._site_store = site_store
         self._clickhouse = clickhouse
@@ -98,6 +104,8 @@ class System:
         self._telemetry = telemetry
         self._clock = clock
         self._settings = settings
+        self._refreshed = refreshed
+        """Tables that follow a file or a URL."""
         self._status = Status()
         self._salts = SaltBook()
         self._directory = Directory()
@@ -157,6 +165,7 @@ class System:
             passivate=self._passivate,
             idle_s=settings.site_idle_s,
         )
+        await self._start_child("tables", lambda: TablesActor(self._refreshed), shutdown_s=TABLES_SHUTDOWN_S)
         await self._start_child("front", self._new_front)
         self._accepting = True
         self._arm()
@@ -222,6 +231,9 @@ class System:
             "journal": "ok" if status.journal_error is None else "it cannot be written, senders get 503",
             "clickhouse": "ok" if status.clickhouse_error is None else "away, events wait in the journal",
         }
+        for table in self._refreshed:
+            stale = "the last refresh failed, what was there before stays in force"
+            checks[table.name.replace(" ", "_")] = "ok" if table.problem is None else stale
         ready = self._accepting and checks["sites"] == checks["salts"] == "ok"
         return Readiness(ready, checks)
 
@@ -238,6 +250,7 @@ class System:
             "blocks_inserted": self._status.blocks_inserted,
             "blocks_rejected": self._status.blocks_rejected,
             "insert_tries_failed": self._status.insert_tries_failed,
+            "tables_stale": sum(table.problem is not None for table in self._refreshed),
         }
 
     async def _finish(self, name: str, message: CloseDoor | Flush, end: float) -> bool:
@@ -345,6 +358,8 @@ class System:
                 self._tree[name].tell(tick)
             if tick.now > self._memories_end:
                 self._memories.clear()
+        if self._ticks % TABLES_TICK_EVERY == 0:
+            self._tree["tables"].tell(tick)
         self._tick_sites(tick)
         self._arm()
 

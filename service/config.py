@@ -206,7 +206,18 @@ class Config(Struct, frozen=True, kw_only=True):
     exchange_rates: Annotated[
         Path | None, About("File with exchange rates for revenue in other currencies than a goal's.")
     ] = None
-    spam_list: Annotated[Path | None, About("File with one spam referrer domain a line.")] = None
+    spam_list: Annotated[
+        Path | None,
+        About("File with one host of referrer spam a line, instead of the list that is built in."),
+    ] = None
+    spam_list_url: Annotated[
+        HttpUrl | None,
+        About(
+            "Where a newer list of referrer spam is to be had, one host a line; fetched every week and by "
+            "`gatehouse spam update`.",
+            allowed="https://host/path",
+        ),
+    ] = None
 
     otlp_endpoint: Annotated[
         HttpUrl | None,
@@ -400,6 +411,8 @@ def _check_together(config: Config) -> None:
         raise ConfigError(
             'clickhouse_cluster is set, but store is "embedded", which has no cluster; remove one.'
         )
+    if config.spam_list is not None and config.spam_list_url is not None:
+        raise ConfigError("spam_list and spam_list_url are both set, and only one list is used; remove one.")
     if config.listen == config.admin_listen and split_address(config.listen)[1] != 0:
         raise ConfigError(f"listen and admin_listen are both {config.listen}; give them different ports.")
     if config.block_max_bytes > config.journal_max_bytes:

@@ -14,6 +14,7 @@
     │   ├── StoreUnavailable    away, slow or refusing connections: try again later
     │   ├── BlockRejected       it read the block and will never take it
     │   └── QueryFailed         a SQL statement of a person is wrong
+    ├── DownloadFailed          a list or a database could not be fetched from its URL
     └── JournalError            the disk
         ├── JournalFull         the size limit or the disk is reached
         ├── JournalLocked       another process owns the folder
@@ -74,6 +75,10 @@ class BlockRejected(StoreError):
 
 class QueryFailed(StoreError):
     """A statement written by a person is wrong; the text is ClickHouse's own answer."""
+
+
+class DownloadFailed(GatehouseError):
+    """What was to be fetched is away, slow, too long or refused."""
 
 
 class JournalError(GatehouseError):

@@ -92,6 +92,7 @@ GAUGES: Final = (
         "gatehouse.blocks.rejected", "blocks_rejected", "{block}", "Blocks that ClickHouse will never take"
     ),
     Gauge("gatehouse.inserts.failed", "insert_tries_failed", "{try}", "Tries that ClickHouse did not take"),
+    Gauge("gatehouse.tables.stale", "tables_stale", "{table}", "Tables whose last refresh failed"),
 )
 
 

@@ -17,24 +17,26 @@ from msgspec import Struct
 
 from actors.buffer import BlockLimits
 from actors.system import System, SystemSettings
+from actors.tables import Refreshable
 from service import __version__
 from service.cli.context import SITES_FILE
 from service.cli.folder import admin_socket, prepare_folder
 from service.cli.preparation import Preparation
-from service.cli.stores import open_clickhouse
+from service.cli.stores import load_configured_tables, open_clickhouse
 from service.clock import wall
 from service.config import Config, split_address
 from service.http.admin import admin_app
 from service.http.app import public_app, public_runner
+from service.http.download import download_list
 from service.http.listener import Listener, admin_runner
 from service.http.settings import Build, PublicSettings
 from service.http.tokens import ADMIN_TOKEN_FILE, SENDER_TOKEN_FILE, ensure_token
-from service.ingestion.event import Tables
 from service.journal import Journal
 from service.sites.provisioning import StoreProvisioning
 from service.sites.sqlite import SqliteSiteStore
 from service.snapshot import take_snapshot, write_snapshot
-from service.tables import load_tables
+from service.tables import WatchedTables
+from service.tables.spam import SpamRefresh
 from service.telemetry import Telemetry
 from service.wire.forwarded import TrustedProxies
 
@@ -78,15 +80,17 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
         clickhouse = await stack.enter_async_context(open_clickhouse(config))
         preparation = Preparation(clickhouse, config)
         await preparation.begin()
+        loaded = load_configured_tables(config)
         system = System(
             site_store=sites,
             clickhouse=clickhouse,
             journal=journal,
-            tables=_load_tables(config),
+            tables=loaded.tables,
             telemetry=telemetry,
             clock=wall,
             settings=_system_settings(config),
             memories=take_snapshot(config.data_dir / SNAPSHOT_FILE, now=wall()),
+            refreshed=_refreshed(config, loaded),
         )
         telemetry.start(
             version=__version__, otlp_endpoint=config.otlp_endpoint, statistics=lambda: system.statistics
@@ -169,12 +173,11 @@ def _geo_type(path: Path | None) -> str:
         return database.metadata().database_type
 
 
-def _load_tables(config: Config) -> Tables:
-    return load_tables(
-        geo_database=config.geo_database,
-        spam_list=config.spam_list,
-        exchange_rates=config.exchange_rates,
-    )
+def _refreshed(config: Config, loaded: WatchedTables) -> list[Refreshable]:
+    refreshed: list[Refreshable] = list(loaded.watched)
+    if config.spam_list_url is not None:
+        refreshed.append(SpamRefresh(config.spam_list_url, config.data_dir, download_list))
+    return refreshed
 
 
 def _system_settings(config: Config) -> SystemSettings:

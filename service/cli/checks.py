@@ -139,7 +139,7 @@ def check_files(config: Config, *, now: float) -> Iterator[Finding]:
     yield _check_file("geo database", "countries and cities stay empty", geo_database=config.geo_database)
     if config.geo_database is not None:
         yield from _check_geo_age(config.geo_database, now=now)
-    yield _check_file("spam list", "no referrer counts as spam", spam_list=config.spam_list)
+    yield _check_file("spam list", "the one built in or last updated is used", spam_list=config.spam_list)
     yield _check_file(
         "exchange rates",
         "revenue in another currency than its goal's has no reporting amount",

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from service.cli import goals, shields, sites
+from service.cli import goals, shields, sites, spam
 from service.cli.check import check
 from service.cli.invocation import Invocation
 from service.cli.migrate import migrate
@@ -101,6 +101,7 @@ app.command("check")(check)
 app.add_typer(sites.app, name="sites")
 app.add_typer(shields.app, name="shields")
 app.add_typer(goals.app, name="goals")
+app.add_typer(spam.app, name="spam")
 app.command("sql")(sql)
 app.command("version")(version)
 

@@ -7,6 +7,7 @@ from service.cli.folder import prepare_folder
 from service.clickhouse.connect import open_store
 from service.clickhouse.migrations import MigratableStore
 from service.config import Config
+from service.tables import WatchedTables, load_tables
 
 
 @asynccontextmanager
@@ -22,3 +23,13 @@ async def open_clickhouse(config: Config) -> AsyncIterator[MigratableStore]:
         yield store
     finally:
         await store.close()
+
+
+def load_configured_tables(config: Config) -> WatchedTables:
+    """Load what the rules look things up in. Raises ConfigError with a sentence that names the file."""
+    return load_tables(
+        geo_database=config.geo_database,
+        spam_list=config.spam_list,
+        exchange_rates=config.exchange_rates,
+        data_dir=config.data_dir,
+    )

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from service.ingestion.channel import find_channel
 from service.ingestion.geolocation import NOWHERE, Geolocator, Location
 from service.ingestion.identity import RootDomains, visitor_id
+from service.ingestion.published import Published
 from service.ingestion.request import FieldError, Request
 from service.ingestion.revenue import NO_REVENUE, Rates, StoredRevenue, build_revenue
 from service.ingestion.rows import ClickhouseEvent, ClickhouseSession, SessionAttributes, Text
@@ -43,7 +44,7 @@ class Tables(Struct, frozen=True):
     sources: SourceTable
     root_domains: RootDomains
     rates: Rates
-    spam: frozenset[str]
+    spam: Published[frozenset[str]]
     """Hosts of referrer spam."""
 
 

@@ -187,20 +187,6 @@ def parse_referrer(referrer: str, url_host: str | None) -> Referrer | None:
     return Referrer(APP_PREFIX if url.scheme == "android-app" else "", host, url.path)
 
 
-def is_spam_referrer(referrer: str | None, spam: frozenset[str]) -> bool:
-    """Tell whether a referrer's host is on the list, exactly and in its case; an empty host counts as listed.
-
-    Asked before any site is known: one such referrer drops the event for all its domains (reference 4.1).
-    """
-    if not referrer:
-        return False
-    host = split(referrer).host
-    if host is None:
-        return False
-    host = host.removeprefix("www.")
-    return not host or host in spam
-
-
 _INFERRED: Final = frozenset({("Google", "gclid"), ("Bing", "msclkid")})
 
 

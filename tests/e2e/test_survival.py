@@ -101,7 +101,6 @@ class TestServiceKilled:
 
         assert clickhouse.query("SELECT count() FROM gatehouse.events_v2") == str(EVENTS)
 
-
     def test_restarted(self, clickhouse: ClickhouseServer, tmp_path: Path) -> None:
         """An orderly restart loses nothing and splits no visit."""
         with running_gatehouse(tmp_path / "gatehouse", native(clickhouse) | LATE) as gatehouse:

@@ -11,7 +11,6 @@ from service.ingestion.source import (
     SourceTable,
     find_source,
     infer_medium,
-    is_spam_referrer,
     parse_referrer,
 )
 from tests.support.events import make_request
@@ -142,27 +141,6 @@ def test_no_source(tables: Tables) -> None:
 def test_inferred_medium(source: Source, medium: str | None) -> None:
     """A search advertisement's medium is inferred when none was sent; an empty one was."""
     assert infer_medium(source).utm_medium == medium
-
-
-@pytest.mark.parametrize(
-    ("referrer", "expected"),
-    [
-        (None, False),
-        ("", False),
-        ("https://spam.example/", True),
-        ("https://www.spam.example/path", True),
-        ("https://Spam.example/", False),
-        ("https://sub.spam.example/", False),
-        ("android-app://spam.example", True),
-        ("spam.example", False),
-        ("file:///x", True),
-        ("http://", True),
-        ("https://good.example/", False),
-    ],
-)
-def test_spam_referrers(referrer: str | None, expected: bool) -> None:
-    """A host on the list is spam, exactly as it is written; so is a referrer with an empty host."""
-    assert is_spam_referrer(referrer, frozenset({"spam.example"})) is expected
 
 
 def test_url_without_a_host_hides_no_referrer() -> None:

@@ -36,7 +36,7 @@ def make_tables(
     *, geo_database: Path | None = None, spam_list: Path | None = None, exchange_rates: Path | None = None
 ) -> Tables:
     """Load the real tables, with the files given."""
-    return load_tables(geo_database=geo_database, spam_list=spam_list, exchange_rates=exchange_rates)
+    return load_tables(geo_database=geo_database, spam_list=spam_list, exchange_rates=exchange_rates).tables
 
 
 def make_context(

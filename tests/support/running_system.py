@@ -7,6 +7,7 @@ from pathlib import Path
 
 from actors.messages import BuildResult
 from actors.system import System, SystemSettings
+from actors.tables import Refreshable
 from service.clickhouse.store import ClickhouseStore
 from service.ingestion.event import Tables
 from service.ingestion.request import Request
@@ -112,7 +113,7 @@ class RunningSystem:
 @functools.cache
 def tables() -> Tables:
     """Give the built-in tables, loaded once a test process: they hold nothing that a test could change."""
-    return load_tables(geo_database=None, spam_list=None, exchange_rates=None)
+    return load_tables(geo_database=None, spam_list=None, exchange_rates=None).tables
 
 
 def verdicts(result: BuildResult) -> list[Verdict]:
@@ -135,6 +136,7 @@ async def running_system(
     journal_max_bytes: int = 2**30,
     durability: Durability = "os",
     domains: Sequence[str] = ("example.com",),
+    refreshed: Sequence[Refreshable] = (),
 ) -> AsyncIterator[RunningSystem]:
     """Start a system on a folder, which may hold an earlier one's sites and journal; stop it at the end."""
     memory = MemoryStore() if store is None else store
@@ -153,6 +155,7 @@ async def running_system(
         clock=clock,
         settings=settings,
         memories=take_snapshot(folder / "sessions.snapshot", now=clock.now),
+        refreshed=refreshed,
     )
     running = RunningSystem(system, sites, memory, telemetry, clock)
     try:

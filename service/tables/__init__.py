@@ -5,9 +5,8 @@ The rules themselves (``service.ingestion``) read no files; they get what is loa
 
 import tomllib
 from decimal import Decimal
-from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import maxminddb_rust
 import ua_parser
@@ -22,24 +21,42 @@ from service.ingestion.identity import PublicSuffixes
 from service.ingestion.revenue import NO_RATES, Rates, parse_rates
 from service.ingestion.source import SourceTable
 from service.ingestion.user_agent import Families, UserAgents
+from service.tables.files import read_packaged, read_text, unreadable
+from service.tables.spam import watch_spam_list
+from service.tables.watched import Watched
 
 CACHED_USER_AGENTS: Final = 10_000
 CACHED_HOSTNAMES: Final = 10_000
 
 
-def load_tables(*, geo_database: Path | None, spam_list: Path | None, exchange_rates: Path | None) -> Tables:
-    """Load everything; None stands for a file that is not configured.
+class WatchedTables(NamedTuple):
+    """The tables, and those of them whose files are followed."""
+
+    tables: Tables
+    watched: tuple[Watched[Any], ...]
+
+
+def load_tables(
+    *,
+    geo_database: Path | None,
+    spam_list: Path | None,
+    exchange_rates: Path | None,
+    data_dir: Path | None = None,
+) -> WatchedTables:
+    """Load everything; None stands for a file that is not configured, or for no data folder to look into.
 
     Raises ConfigError with a sentence that names the file and what is wrong with it.
     """
-    return Tables(
+    spam = watch_spam_list(spam_list, data_dir)
+    tables = Tables(
         geo=_load_geolocator(geo_database),
         user_agents=_load_user_agents(),
-        sources=SourceTable.from_dict(_load_packaged("sources.toml")),
+        sources=SourceTable.from_dict(tomllib.loads(read_packaged("sources.toml"))),
         root_domains=PublicSuffixes(PublicSuffixList().privatesuffix, capacity=CACHED_HOSTNAMES),
         rates=_load_rates(exchange_rates),
-        spam=_load_spam(spam_list),
+        spam=spam.published,
     )
+    return WatchedTables(tables, (spam,))
 
 
 def _load_geolocator(path: Path | None) -> Geolocator:
@@ -48,10 +65,10 @@ def _load_geolocator(path: Path | None) -> Geolocator:
     try:
         reader = maxminddb_rust.open_database(str(path))
     except OSError as error:
-        raise _unreadable("geo database", path, error) from None
+        raise unreadable("geo database", path, error) from None
     except maxminddb_rust.InvalidDatabaseError as error:
         raise ConfigError(f"the geo database {path} is not in MaxMind's format: {error}") from None
-    return MmdbGeolocator(reader, parse_city_overrides(_load_packaged("cities.toml")))
+    return MmdbGeolocator(reader, parse_city_overrides(tomllib.loads(read_packaged("cities.toml"))))
 
 
 def _load_user_agents() -> UserAgents:
@@ -75,34 +92,9 @@ def _load_rates(path: Path | None) -> Rates:
     if path is None:
         return NO_RATES
     try:
-        return parse_rates(tomllib.loads(_read("exchange rates", path), parse_float=Decimal))
+        return parse_rates(tomllib.loads(read_text("exchange rates", path), parse_float=Decimal))
     except ValueError as error:  # what tomllib raises is one as well
         raise ConfigError(f"the exchange rates {path} cannot be used: {error}") from None
-
-
-def _load_spam(path: Path | None) -> frozenset[str]:
-    if path is None:
-        return frozenset()
-    lines = (line.strip() for line in _read("spam list", path).splitlines())
-    return frozenset(line for line in lines if line and not line.startswith("#"))
-
-
-def _load_packaged(name: str) -> dict[str, Any]:
-    text = resources.files("service.ingestion").joinpath("data", name).read_text(encoding="utf-8")
-    return tomllib.loads(text)
-
-
-def _read(what: str, path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise _unreadable(what, path, error) from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"the {what} {path} is not a text in UTF-8") from None
-
-
-def _unreadable(what: str, path: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"the {what} {path} cannot be read: {error.strerror or error}")
 
 
 def _version(major: str | None, minor: str | None) -> str:
