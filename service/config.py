@@ -206,6 +206,13 @@ class Config(Struct, frozen=True, kw_only=True):
     exchange_rates: Annotated[
         Path | None, About("File with exchange rates for revenue in other currencies than a goal's.")
     ] = None
+    sources: Annotated[
+        Path | None,
+        About(
+            "Table of sources (TOML) that adds to the built-in one, or puts right what it says; "
+            "see [docs/sources.md](docs/sources.md)."
+        ),
+    ] = None
     spam_list: Annotated[
         Path | None,
         About("File with one host of referrer spam a line, instead of the list that is built in."),

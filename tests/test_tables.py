@@ -7,6 +7,7 @@ import ua_parser.regex
 
 from service.errors import ConfigError
 from service.ingestion.revenue import NO_RATES
+from service.ingestion.source_table import Match, Referrer
 from tests.support.events import make_tables
 from tests.support.geo import CITY_RECORD, write_geo_database
 
@@ -83,3 +84,27 @@ def test_the_fast_user_agent_parser_is_used() -> None:
     """The parser is the compiled one; the pure Python one is 25 times slower."""
     assert ua_parser.regex.Resolver.__module__ == "ua_parser.regex"
     assert "ua_parser_rs" in vars(ua_parser.regex)
+
+
+def test_own_sources(tmp_path: Path) -> None:
+    """An operator's sources go before the built-in ones and say where they stand."""
+    path = tmp_path / "sources.toml"
+    path.write_text('[[source]]\nname = "Club"\ncategory = "social"\nhosts = ["club.example"]\n')
+    match = make_tables(sources=path).sources.match_referrer(Referrer("", "m.club.example", "/"))
+    assert match == Match("Club", "club.example", str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[[source]", "Expected"),
+        ("", r"there is no \[\[source\]\] in it"),
+        ('[[source]]\nname = "Club"\ncategory = "clubs"', r"entry 1 \(Club\): Invalid enum value 'clubs'"),
+    ],
+)
+def test_wrong_sources(tmp_path: Path, text: str, reason: str) -> None:
+    """A table of sources that cannot be used is refused with the file, the entry and the reason."""
+    path = tmp_path / "sources.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"the table of sources {path} cannot be used: .*{reason}"):
+        make_tables(sources=path)

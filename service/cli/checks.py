@@ -140,6 +140,7 @@ def check_files(config: Config, *, now: float) -> Iterator[Finding]:
     if config.geo_database is not None:
         yield from _check_geo_age(config.geo_database, now=now)
     yield _check_file("spam list", "the one built in or last updated is used", spam_list=config.spam_list)
+    yield _check_file("sources", "the built-in table names them", sources=config.sources)
     yield _check_file(
         "exchange rates",
         "revenue in another currency than its goal's has no reporting amount",
@@ -151,7 +152,7 @@ def _check_file(about: str, without: str, **files: Path | None) -> Finding:
     (path,) = files.values()
     if path is None:
         return Finding(about, "ok", f"None is configured, so {without}.")
-    none = dict.fromkeys(("geo_database", "spam_list", "exchange_rates"))
+    none = dict.fromkeys(("geo_database", "spam_list", "exchange_rates", "sources"))
     try:
         load_tables(**(none | files))
     except GatehouseError as error:

@@ -31,5 +31,6 @@ def load_configured_tables(config: Config) -> WatchedTables:
         geo_database=config.geo_database,
         spam_list=config.spam_list,
         exchange_rates=config.exchange_rates,
+        sources=config.sources,
         data_dir=config.data_dir,
     )

@@ -11,7 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from service.ingestion.source import NO_SOURCE, Category, Source, SourceTable
+from service.ingestion.source import NO_SOURCE, Source
+from service.ingestion.source_table import Category, SourceTable
 
 DIRECT: Final = "Direct"
 

@@ -27,7 +27,8 @@ from service.ingestion.shields import (
     is_page_blocked,
 )
 from service.ingestion.site import Site
-from service.ingestion.source import NO_SOURCE, Source, SourceTable, find_source, infer_medium
+from service.ingestion.source import NO_SOURCE, Source, find_source, infer_medium
+from service.ingestion.source_table import SourceTable
 from service.ingestion.user_agent import UNKNOWN_USER_AGENT, UserAgent, UserAgentParser
 from service.ingestion.verdict import DropReason
 

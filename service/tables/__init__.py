@@ -19,9 +19,9 @@ from service.ingestion.event import Tables
 from service.ingestion.geolocation import Geolocator, MmdbGeolocator, NoGeolocator, parse_city_overrides
 from service.ingestion.identity import PublicSuffixes
 from service.ingestion.revenue import NO_RATES, Rates, parse_rates
-from service.ingestion.source import SourceTable
 from service.ingestion.user_agent import Families, UserAgents
 from service.tables.files import read_packaged, read_text, unreadable
+from service.tables.sources import load_sources
 from service.tables.spam import watch_spam_list
 from service.tables.watched import Watched
 
@@ -41,6 +41,7 @@ def load_tables(
     geo_database: Path | None,
     spam_list: Path | None,
     exchange_rates: Path | None,
+    sources: Path | None = None,
     data_dir: Path | None = None,
 ) -> WatchedTables:
     """Load everything; None stands for a file that is not configured, or for no data folder to look into.
@@ -51,7 +52,7 @@ def load_tables(
     tables = Tables(
         geo=_load_geolocator(geo_database),
         user_agents=_load_user_agents(),
-        sources=SourceTable.from_dict(tomllib.loads(read_packaged("sources.toml"))),
+        sources=load_sources(sources),
         root_domains=PublicSuffixes(PublicSuffixList().privatesuffix, capacity=CACHED_HOSTNAMES),
         rates=_load_rates(exchange_rates),
         spam=spam.published,

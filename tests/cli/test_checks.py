@@ -115,9 +115,9 @@ class TestClock:
 class TestFiles:
     def test_without_files_all_is_fine_and_said(self) -> None:
         """Each finding says what is missing without the file."""
-        assert levels(check_files(Config(), now=NOW)) == ["ok", "ok", "ok"]
+        assert levels(check_files(Config(), now=NOW)) == ["ok"] * 4
 
-    @pytest.mark.parametrize("setting", ["geo_database", "spam_list", "exchange_rates"])
+    @pytest.mark.parametrize("setting", ["geo_database", "spam_list", "sources", "exchange_rates"])
     def test_missing_file_is_a_problem(self, tmp_path: Path, setting: str) -> None:
         """A file that is named must be there."""
         config = replace(Config(), **{setting: tmp_path / "none"})
@@ -129,11 +129,11 @@ class TestFiles:
         (tmp_path / "geo.mmdb").write_text("text")
         config = Config(geo_database=tmp_path / "geo.mmdb")
 
-        assert levels(check_files(config, now=NOW)) == ["problem", "ok", "ok"]
+        assert levels(check_files(config, now=NOW)) == ["problem", "ok", "ok", "ok"]
 
     @pytest.mark.parametrize(
         ("age", "expected"),
-        [(timedelta(days=179), ["ok", "ok", "ok"]), (timedelta(days=182), ["ok", "warning", "ok", "ok"])],
+        [(timedelta(days=179), ["ok"] * 4), (timedelta(days=182), ["ok", "warning", "ok", "ok", "ok"])],
     )
     def test_old_geo_database_is_a_warning(self, tmp_path: Path, age: timedelta, expected: list[str]) -> None:
         """Addresses move; after half a year many are wrong."""

@@ -1,18 +1,16 @@
 """Sources, referrers, tags and click ids keep reference 14.1 to 14.5 and 14.9."""
 
-import msgspec
 import pytest
 
 from service.ingestion.event import Tables
 from service.ingestion.source import (
     NO_SOURCE,
-    Referrer,
     Source,
-    SourceTable,
     find_source,
     infer_medium,
     parse_referrer,
 )
+from service.ingestion.source_table import Referrer
 from tests.support.events import make_request
 
 PAID = {
@@ -153,27 +151,6 @@ def test_a_host_that_is_too_long_is_not_looked_for(tables: Tables) -> None:
     host = "a." * 124 + "google.com"
     assert tables.sources.find(Referrer("", host, "/")) == host
     assert tables.sources.find(Referrer("", host.removeprefix("a.a.a."), "/")) == "Google"
-
-
-def test_a_longer_path_goes_first() -> None:
-    """Of two places on one host the one with the longer path is found, whatever their order in the table."""
-    table = SourceTable.from_dict(
-        {
-            "source": [
-                {"name": "Host", "hosts": ["a.example"]},
-                {"name": "Deep", "hosts": ["a.example/b/c/"]},
-                {"name": "Path", "hosts": ["a.example/b"]},
-            ]
-        }
-    )
-    places = {"/": "Host", "/b": "Path", "/b/": "Path", "/bc": "Host", "/b/c": "Deep", "/b/c/d": "Deep"}
-    assert {path: table.find(Referrer("", "a.example", path)) for path in places} == places
-
-
-def test_a_wrong_table_is_refused() -> None:
-    """A table with an unknown key is refused, and the error says where it is."""
-    with pytest.raises(msgspec.ValidationError, match="host"):
-        SourceTable.from_dict({"source": [{"name": "A", "host": "a.example"}]})
 
 
 def test_paid_sources(tables: Tables) -> None:

@@ -33,10 +33,16 @@ def make_request(**changes: Any) -> Request:
 
 
 def make_tables(
-    *, geo_database: Path | None = None, spam_list: Path | None = None, exchange_rates: Path | None = None
+    *,
+    geo_database: Path | None = None,
+    spam_list: Path | None = None,
+    exchange_rates: Path | None = None,
+    sources: Path | None = None,
 ) -> Tables:
     """Load the real tables, with the files given."""
-    return load_tables(geo_database=geo_database, spam_list=spam_list, exchange_rates=exchange_rates).tables
+    return load_tables(
+        geo_database=geo_database, spam_list=spam_list, exchange_rates=exchange_rates, sources=sources
+    ).tables
 
 
 def make_context(
