@@ -60,12 +60,13 @@ def root_domain(hostname: str, registrable: Callable[[str], str | None]) -> str:
     (single labels, IPv6 addresses, public suffixes). A trailing dot counts as an empty last label (reference
     7.2).
     """
-    if hostname == NO_HOSTNAME or is_ipv4(hostname) or hostname.startswith("."):
+    if hostname == NO_HOSTNAME or hostname.startswith(".") or ":" in hostname or is_ipv4(hostname):
         return hostname
     host = hostname.lower()
     if host.endswith("."):
         return ".".join(host.rsplit(".", 2)[-2:])
-    return registrable(host) or hostname
+    # The list knows no empty labels; those in front of what counts do not matter.
+    return registrable(host.rpartition("..")[2]) or hostname
 
 
 def is_ipv4(text: str) -> bool:

@@ -1,7 +1,13 @@
 """Visitor ids and root domains keep reference 7.2."""
 
+import subprocess
+import sys
+import time
+
 import pytest
 import siphashc
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.ingestion.event import Tables
 from service.ingestion.identity import (
@@ -62,7 +68,28 @@ def test_visitor_id_of_a_header_that_is_no_utf8() -> None:
         ("deep.host.unknowntld", "host.unknowntld"),
         ("1.2.3.4", "1.2.3.4"),
         ("0x7F.1", "0x7F.1"),
-        ("2001:db8::1", "2001:db8::1"),
+        ("127.1", "127.1"),
+        ("1", "1"),
+        ("0177.0.0.1", "0177.0.0.1"),
+        ("1.2.3.256", "3.256"),
+        ("1.2.3.4.", "4."),
+        ("2001:DB8::1", "2001:DB8::1"),
+        ("::ffff:1.2.3.4", "::ffff:1.2.3.4"),
+        ("co.uk", "co.uk"),
+        ("Co.Uk", "Co.Uk"),
+        ("bar.foo.vercel.app", "foo.vercel.app"),
+        ("vercel.app", "vercel.app"),
+        ("a.b.anything.ck", "b.anything.ck"),
+        ("anything.ck", "anything.ck"),
+        ("a.www.ck", "www.ck"),
+        ("a.b.c.kawasaki.jp", "b.c.kawasaki.jp"),
+        ("a.city.kawasaki.jp", "city.kawasaki.jp"),
+        ("www.xn--85x722f.xn--55qx5d.cn", "xn--85x722f.xn--55qx5d.cn"),
+        ("unknowntld", "unknowntld"),
+        ("a..example.com", "example.com"),
+        (".", "."),
+        ("", ""),
+        ("\udcff.Example.com", "example.com"),
         (".Example.com", ".Example.com"),
         ("a.example.com.", "com."),
         ("com.", "com."),
@@ -134,3 +161,48 @@ def test_long_hostnames_are_not_kept() -> None:
 def test_root_domain_of_a_public_suffix_is_itself() -> None:
     """Without a registrable domain the hostname stays as it is, in its case."""
     assert root_domain("Co.UK", lambda _: None) == "Co.UK"
+
+
+NO_NETWORK = """
+import sys
+
+def refuse(event, _):
+    if event.startswith(("socket.connect", "socket.getaddrinfo", "socket.gethost", "urllib.")):
+        raise SystemExit(f"the network was asked: {event}")
+
+sys.addaudithook(refuse)
+from service.tables import load_tables
+roots = load_tables(geo_database=None, spam_list=None, exchange_rates=None).tables.root_domains
+print(roots.root_domain("a.foo.github.io"), roots.root_domain("a.b.unknowntld"))
+"""
+
+
+def test_the_network_is_never_asked() -> None:
+    """Neither the import nor a look-up asks the network: the list comes with its package."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_NETWORK], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "foo.github.io b.unknowntld\n", "")
+
+
+HOSTNAMES = st.text(max_size=300) | st.lists(
+    st.sampled_from(["", "a", "COM", "co", "uk", "ck", "github", "io", "1", "0x7f", "食狮", "\udcff"]),
+    max_size=9,
+).map(".".join)
+
+
+@given(hostname=HOSTNAMES)
+def test_any_hostname_has_a_root(tables: Tables, hostname: str) -> None:
+    """Whatever the hostname, its root is the hostname or an end of it, and its own root."""
+    root = tables.root_domains.root_domain(hostname)
+    assert root == hostname or hostname.lower().endswith(root)
+    assert root.startswith(".") or tables.root_domains.root_domain(root) == root
+
+
+@pytest.mark.parametrize("hostname", ["a." * 1000 + "com", "a" * 2000, "." * 2000, "1." * 1000, "0" * 2000])
+def test_long_hostnames_take_no_time(tables: Tables, hostname: str) -> None:
+    """The longest hostname that a URL can hold is looked up in less than a few milliseconds."""
+    began = time.process_time()
+    for _ in range(10):
+        tables.root_domains.root_domain(hostname)
+    assert time.process_time() - began < 0.5
