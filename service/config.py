@@ -38,6 +38,9 @@ LOOPBACK_AND_PRIVATE: Final = (
     "fc00::/7",
 )
 
+IP_VERDICTS: Final = ("dc_ip", "threat_ip", "anonymous_vpn_ip")
+"""What a list of addresses can say of them."""
+
 MEBIBYTE: Final = 1024 * 1024
 LONGEST_VALUE_SHOWN: Final = 80
 
@@ -74,6 +77,14 @@ def _check_address(text: str) -> str:
 
 def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(str(ipaddress.ip_network(network.strip(), strict=False)) for network in networks)
+
+
+def _check_ip_lists(entries: tuple[str, ...]) -> tuple[str, ...]:
+    for entry in entries:
+        file, _, verdict = entry.rpartition("=")
+        if not file.strip() or "\0" in file or verdict not in IP_VERDICTS:
+            raise ValueError(entry)
+    return entries
 
 
 class About(Struct, frozen=True):
@@ -226,6 +237,21 @@ class Config(Struct, frozen=True, kw_only=True):
         ),
     ] = None
 
+    ip_lists: Annotated[
+        tuple[str, ...],
+        About(
+            "Files of address ranges, addresses or AS numbers, one a line, and what each says of them: "
+            "`dc_ip` and `threat_ip` drop, `anonymous_vpn_ip` gives the country A1; the first file that has "
+            "an address decides.",
+            allowed="a list of file=verdict, for example datacentres.txt=dc_ip; in a variable with commas",
+            check=_check_ip_lists,
+        ),
+    ] = ()
+    asn_database: Annotated[
+        Path | None,
+        About("MaxMind-format file that knows the AS number of an address, for AS numbers in `ip_lists`."),
+    ] = None
+
     otlp_endpoint: Annotated[
         HttpUrl | None,
         About(
@@ -313,7 +339,7 @@ def settings_table() -> str:
     """Give all settings as a Markdown table, for the README."""
     lines = ["| Setting | Default | Meaning | Allowed |", "|---|---|---|---|"]
     for setting in settings().values():
-        default = "" if setting.default is None else f"`{_show_default(setting.default)}`"
+        default = "" if setting.default in (None, ()) else f"`{_show_default(setting.default)}`"
         lines.append(f"| `{setting.name}` | {default} | {setting.about.help} | {setting.allowed} |")
     return "\n".join(lines) + "\n"
 

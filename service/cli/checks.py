@@ -10,7 +10,7 @@ import stat
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import maxminddb
 from msgspec import Struct
@@ -23,6 +23,7 @@ from service.clock import Clock
 from service.config import Config, split_address
 from service.errors import GatehouseError
 from service.tables import load_tables
+from service.tables.addresses import watch_addresses
 
 DAY_S: Final = 86_400
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
@@ -141,6 +142,7 @@ def check_files(config: Config, *, now: float) -> Iterator[Finding]:
         yield from _check_geo_age(config.geo_database, now=now)
     yield _check_file("spam list", "the one built in or last updated is used", spam_list=config.spam_list)
     yield _check_file("sources", "the built-in table names them", sources=config.sources)
+    yield _check_ip_lists(config)
     yield _check_file(
         "exchange rates",
         "revenue in another currency than its goal's has no reporting amount",
@@ -148,11 +150,22 @@ def check_files(config: Config, *, now: float) -> Iterator[Finding]:
     )
 
 
+def _check_ip_lists(config: Config) -> Finding:
+    if not config.ip_lists:
+        return Finding("ip lists", "ok", "None are configured, so no address is taken for a data centre's.")
+    try:
+        watched = watch_addresses(config.ip_lists, config.asn_database)
+    except GatehouseError as error:
+        return Finding("ip lists", "problem", f"{str(error)[0].upper()}{str(error)[1:]}.")
+    intervals = watched.published.value.intervals
+    return Finding("ip lists", "ok", f"All {len(config.ip_lists)} can be read: {intervals:,} intervals.")
+
+
 def _check_file(about: str, without: str, **files: Path | None) -> Finding:
     (path,) = files.values()
     if path is None:
         return Finding(about, "ok", f"None is configured, so {without}.")
-    none = dict.fromkeys(("geo_database", "spam_list", "exchange_rates", "sources"))
+    none: dict[str, Any] = dict.fromkeys(("geo_database", "spam_list", "exchange_rates", "sources"))
     try:
         load_tables(**(none | files))
     except GatehouseError as error:

@@ -32,5 +32,7 @@ def load_configured_tables(config: Config) -> WatchedTables:
         spam_list=config.spam_list,
         exchange_rates=config.exchange_rates,
         sources=config.sources,
+        ip_lists=config.ip_lists,
+        asn_database=config.asn_database,
         data_dir=config.data_dir,
     )

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct, field
 
+from service.ingestion.addresses import IpVerdicts
 from service.ingestion.channel import find_channel
 from service.ingestion.geolocation import NOWHERE, Geolocator, Location
 from service.ingestion.identity import RootDomains, visitor_id
@@ -45,6 +46,8 @@ class Tables(Struct, frozen=True):
     sources: SourceTable
     root_domains: RootDomains
     rates: Rates
+    addresses: Published[IpVerdicts]
+    """The operator's lists of addresses."""
     spam: Published[frozenset[str]]
     """Hosts of referrer spam."""
 
@@ -91,6 +94,8 @@ class Event(Struct):
     request: Request
     site: Site | None = None
     """None until the gate was passed."""
+    ip_class: str | None = None
+    """What a trusted proxy said of the address, else what the operator's lists say; None = nothing."""
     location: Location = NOWHERE
     user_agent: UserAgent = UNKNOWN_USER_AGENT
     source: Source = NO_SOURCE
@@ -166,12 +171,14 @@ def to_text(value: str) -> Text:
     return value
 
 
-def _drop_datacenter_ip(event: Event, _context: Context) -> DropReason | None:
-    return DropReason.DC_IP if event.request.ip_class == "dc_ip" else None
+def _drop_datacenter_ip(event: Event, context: Context) -> DropReason | None:
+    request = event.request
+    event.ip_class = request.ip_class or context.tables.addresses.value.find(request.remote_ip)
+    return DropReason.DC_IP if event.ip_class == "dc_ip" else None
 
 
 def _drop_threat_ip(event: Event, _context: Context) -> DropReason | None:
-    return DropReason.THREAT_IP if event.request.ip_class == "threat_ip" else None
+    return DropReason.THREAT_IP if event.ip_class == "threat_ip" else None
 
 
 def _drop_shield_rule_hostname(event: Event, context: Context) -> DropReason | None:
@@ -191,7 +198,7 @@ def _drop_shield_rule_ip(event: Event, context: Context) -> DropReason | None:
 
 
 def _put_geolocation(event: Event, context: Context) -> None:
-    if event.request.ip_class == "anonymous_vpn_ip":
+    if event.ip_class == "anonymous_vpn_ip":
         event.location = Location(VPN_COUNTRY)
     else:
         event.location = context.tables.geo.locate(event.request.remote_ip)

@@ -4,6 +4,7 @@ The rules themselves (``service.ingestion``) read no files; they get what is loa
 """
 
 import tomllib
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,6 +21,7 @@ from service.ingestion.geolocation import Geolocator, MmdbGeolocator, NoGeolocat
 from service.ingestion.identity import PublicSuffixes
 from service.ingestion.revenue import NO_RATES, Rates, parse_rates
 from service.ingestion.user_agent import Families, UserAgents
+from service.tables.addresses import watch_addresses
 from service.tables.files import read_packaged, read_text, unreadable
 from service.tables.sources import load_sources
 from service.tables.spam import watch_spam_list
@@ -42,6 +44,8 @@ def load_tables(
     spam_list: Path | None,
     exchange_rates: Path | None,
     sources: Path | None = None,
+    ip_lists: Sequence[str] = (),
+    asn_database: Path | None = None,
     data_dir: Path | None = None,
 ) -> WatchedTables:
     """Load everything; None stands for a file that is not configured, or for no data folder to look into.
@@ -49,15 +53,17 @@ def load_tables(
     Raises ConfigError with a sentence that names the file and what is wrong with it.
     """
     spam = watch_spam_list(spam_list, data_dir)
+    addresses = watch_addresses(ip_lists, asn_database)
     tables = Tables(
         geo=_load_geolocator(geo_database),
         user_agents=_load_user_agents(),
         sources=load_sources(sources),
         root_domains=PublicSuffixes(PublicSuffixList().privatesuffix, capacity=CACHED_HOSTNAMES),
         rates=_load_rates(exchange_rates),
+        addresses=addresses.published,
         spam=spam.published,
     )
-    return WatchedTables(tables, (spam,))
+    return WatchedTables(tables, (spam, addresses))
 
 
 def _load_geolocator(path: Path | None) -> Geolocator:

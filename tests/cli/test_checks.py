@@ -115,7 +115,7 @@ class TestClock:
 class TestFiles:
     def test_without_files_all_is_fine_and_said(self) -> None:
         """Each finding says what is missing without the file."""
-        assert levels(check_files(Config(), now=NOW)) == ["ok"] * 4
+        assert levels(check_files(Config(), now=NOW)) == ["ok"] * 5
 
     @pytest.mark.parametrize("setting", ["geo_database", "spam_list", "sources", "exchange_rates"])
     def test_missing_file_is_a_problem(self, tmp_path: Path, setting: str) -> None:
@@ -129,11 +129,21 @@ class TestFiles:
         (tmp_path / "geo.mmdb").write_text("text")
         config = Config(geo_database=tmp_path / "geo.mmdb")
 
-        assert levels(check_files(config, now=NOW)) == ["problem", "ok", "ok", "ok"]
+        assert levels(check_files(config, now=NOW)) == ["problem", *["ok"] * 4]
+
+    def test_ip_lists_are_read(self, tmp_path: Path) -> None:
+        """A list that is right is counted, one with a wrong line is a problem."""
+        (tmp_path / "good.txt").write_text("203.0.113.0/24")
+        (tmp_path / "bad.txt").write_text("nothing")
+
+        for name, level in (("good.txt", "ok"), ("bad.txt", "problem")):
+            config = Config(ip_lists=(f"{tmp_path / name}=dc_ip",))
+            findings = {finding.about: finding for finding in check_files(config, now=NOW)}
+            assert findings["ip lists"].level == level
 
     @pytest.mark.parametrize(
         ("age", "expected"),
-        [(timedelta(days=179), ["ok"] * 4), (timedelta(days=182), ["ok", "warning", "ok", "ok", "ok"])],
+        [(timedelta(days=179), ["ok"] * 5), (timedelta(days=182), ["ok", "warning", *["ok"] * 4])],
     )
     def test_old_geo_database_is_a_warning(self, tmp_path: Path, age: timedelta, expected: list[str]) -> None:
         """Addresses move; after half a year many are wrong."""

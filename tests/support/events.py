@@ -1,5 +1,6 @@
 """Events for tests of the rules: requests with sensible defaults, and events that ran through the steps."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,10 +39,15 @@ def make_tables(
     spam_list: Path | None = None,
     exchange_rates: Path | None = None,
     sources: Path | None = None,
+    ip_lists: Sequence[str] = (),
 ) -> Tables:
     """Load the real tables, with the files given."""
     return load_tables(
-        geo_database=geo_database, spam_list=spam_list, exchange_rates=exchange_rates, sources=sources
+        geo_database=geo_database,
+        spam_list=spam_list,
+        exchange_rates=exchange_rates,
+        sources=sources,
+        ip_lists=ip_lists,
     ).tables
 
 
