@@ -10,8 +10,9 @@ from msgspec import Struct
 
 from service.clickhouse.store import BlockTrigger
 from service.ingestion.event import Event
+from service.ingestion.gate import RateLimit
 from service.ingestion.request import Request
-from service.ingestion.rows import Entry
+from service.ingestion.rows import ClickhouseSession, Entry
 from service.ingestion.site import Site
 from service.ingestion.verdict import Buffered, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.segment import SegmentInfo
@@ -84,6 +85,30 @@ class SiteChanged(Struct, frozen=True):
     """The site is now like this; in force for the next message. None: it is gone."""
 
     site: Site | None
+
+
+class Look(Struct, frozen=True):
+    """Say how the site stands, for a dry run; answered with SiteView. Changes nothing."""
+
+
+class SiteView(Struct, frozen=True):
+    """How a site stands: what is known of it, and a copy of its rate limit."""
+
+    site: Site | None
+    rate_limit: RateLimit
+
+
+class FindSessions(Struct, frozen=True):
+    """Show the sessions of these visitors, for a dry run; answered with FoundSessions. Changes nothing."""
+
+    visitors: Sequence[int]
+
+
+class FoundSessions(Struct, frozen=True):
+    """Live sessions, and back-dated ones with the time of their last change (UTC epoch seconds)."""
+
+    live: tuple[ClickhouseSession, ...] = ()
+    past: tuple[tuple[float, tuple[ClickhouseSession, ...]], ...] = ()
 
 
 # -- to the inserter

@@ -9,6 +9,7 @@ themselves, and never bend a live one.
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
+from actors.messages import FoundSessions
 from service.ingestion.event import Event, to_row
 from service.ingestion.request import ENGAGEMENT
 from service.ingestion.rows import ClickhouseSession, Entry
@@ -129,6 +130,23 @@ class SessionBook:
         for visitor in ended:
             self._set(self._past, visitor, None)
 
+    def sessions_of(self, visitors: Iterable[int]) -> FoundSessions:
+        """Give the sessions of these visitors as they are; ``holding`` makes a book of them again."""
+        live, past = [], []
+        for visitor in visitors:
+            if (session := self._live.get(visitor)) is not None:
+                live.append(session)
+            if (before := self._past.get(visitor)) is not None:
+                past.append((before.changed_at, before.sessions))
+        return FoundSessions(tuple(live), tuple(past))
+
+    @classmethod
+    def holding(cls, found: FoundSessions, new_session_id: Callable[[], int]) -> "SessionBook":
+        """Make a book of its own, with room for one more session, in which events may be tried out."""
+        book = cls(SessionBudget(len(found.live) + len(found.past) + 1), new_session_id)
+        book._take_up(found.live, found.past)
+        return book
+
     def remember(self) -> tuple[Sessions, tuple[tuple[float, Sessions], ...]]:
         """Give the live sessions, and the back-dated ones with the time of their last change."""
         past = tuple((past.changed_at, past.sessions) for past in self._past.values())
@@ -136,11 +154,7 @@ class SessionBook:
 
     def recall(self, live: Sessions, past: Iterable[tuple[float, Sessions]], *, now: float) -> None:
         """Take up what an earlier life remembered, except what ended meanwhile."""
-        for session in live:
-            self._set(self._live, session.user_id, session)
-        for changed_at, sessions in past:
-            if sessions:
-                self._set(self._past, sessions[-1].user_id, Past(changed_at, sessions))
+        self._take_up(live, past)
         self.end_old(now)
 
     def clear(self) -> None:
@@ -149,6 +163,13 @@ class SessionBook:
         self._live.clear()
         self._past.clear()
         self._undo.clear()
+
+    def _take_up(self, live: Sessions, past: Iterable[tuple[float, Sessions]]) -> None:
+        for session in live:
+            self._set(self._live, session.user_id, session)
+        for changed_at, sessions in past:
+            if sessions:
+                self._set(self._past, sessions[-1].user_id, Past(changed_at, sessions))
 
     def _register_live(self, event: Event) -> Entry | None:
         timestamp = event.request.timestamp

@@ -13,8 +13,19 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from actors.messages import Append, Offer, Remember, SiteChanged, Tick
+from actors.messages import (
+    Append,
+    FindSessions,
+    FoundSessions,
+    Look,
+    Offer,
+    Remember,
+    SiteChanged,
+    SiteView,
+    Tick,
+)
 from actors.runtime import Actor, Envelope, Ref
 from actors.salts import SaltBook
 from actors.session_book import SessionBook, SessionBudget, Undo
@@ -159,6 +170,11 @@ class SiteActor(Actor):
                     self._set_site(site)
                 case Remember():
                     envelope.reply(self._remember())
+                case Look():
+                    envelope.reply(SiteView(self._site, replace(self._rate_limit)))
+                case FindSessions(visitors=visitors):
+                    sessions = self._sessions
+                    envelope.reply(FoundSessions() if sessions is None else sessions.sessions_of(visitors))
                 case Tick(now=tick):
                     self._tick(tick, alone=len(envelopes) == 1)
         if entries:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from actors.buffer import BlockLimits, BufferActor
 from actors.counters import CountersActor
 from actors.directory import Directory, DirectoryActor
+from actors.explainer import Explainer
 from actors.front import FrontActor
 from actors.inserter import InserterActor
 from actors.messages import BuildResult, CloseDoor, Flush, Ingest, IngestBatch, Reload, Remember, Tick
@@ -30,6 +31,7 @@ from actors.tables import Refreshable, TablesActor
 from service.clickhouse.store import ClickhouseStore
 from service.clock import Clock
 from service.ingestion.event import Tables
+from service.ingestion.explanation import Explanation
 from service.ingestion.request import Request
 from service.ingestion.verdict import Retry, RetryReason
 from service.journal import Journal
@@ -119,6 +121,15 @@ class System:
         """The awake ones."""
         self._memories: dict[int, bytes] = {} if memories is None else memories
         """What sites remember of an earlier life and have not taken up yet."""
+        self._explainer = Explainer(
+            directory=self._directory,
+            load_site=site_store.get,
+            salts=self._salts,
+            tables=tables,
+            memories=self._memories,
+            clock=clock,
+            find_awake=self._sites.get,
+        )
         self._memories_end = clock() + KEPT_S
         """When no session of an earlier life can go on any more, UTC epoch seconds."""
         self._down_until: dict[int, float] = {}
@@ -205,6 +216,13 @@ class System:
         if not self._accepting or not self._tree["front"].offer(Envelope(IngestBatch(requests), future)):
             return [self._refused(request) for request in requests]
         return await future
+
+    async def explain(self, request: Request) -> list[Explanation]:
+        """Explain what would become of the request for each of its domains; nothing is stored or changed.
+
+        Raises ActorError when a site does not answer in time, and what the store of sites raises.
+        """
+        return await self._explainer.explain(request)
 
     async def flush(self) -> int:
         """Insert all that is held and give the number of events that waited.

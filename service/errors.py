@@ -14,6 +14,7 @@
     │   ├── StoreUnavailable    away, slow or refusing connections: try again later
     │   ├── BlockRejected       it read the block and will never take it
     │   └── QueryFailed         a SQL statement of a person is wrong
+    ├── QuestionInvalid         what was to be explained is no valid event
     ├── DownloadFailed          a list or a database could not be fetched from its URL
     └── JournalError            the disk
         ├── JournalFull         the size limit or the disk is reached
@@ -75,6 +76,10 @@ class BlockRejected(StoreError):
 
 class QueryFailed(StoreError):
     """A statement written by a person is wrong; the text is ClickHouse's own answer."""
+
+
+class QuestionInvalid(GatehouseError):
+    """What was to be explained is no valid event; the text names every field that is wrong."""
 
 
 class DownloadFailed(GatehouseError):

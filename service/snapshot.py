@@ -65,6 +65,18 @@ def take_snapshot(path: Path, *, now: float) -> dict[int, bytes]:
     return memories if now - created_ms / 1000 <= MAX_AGE_S else {}
 
 
+def read_snapshot(path: Path, *, now: float) -> dict[int, bytes]:
+    """Give the memories and leave the file as it is; empty when there is none that is good and fresh.
+
+    For whoever wants to know and not to go on from there. Raises OSError when the file cannot be read.
+    """
+    try:
+        created_ms, memories = _decode(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return memories if now - created_ms / 1000 <= MAX_AGE_S else {}
+
+
 def _decode(data: bytes) -> tuple[int, dict[int, bytes]]:
     if len(data) < _HEADER.size or not data.startswith(MAGIC):
         raise ValueError("this is no snapshot")

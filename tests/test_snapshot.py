@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.ingestion.gate import RateLimit
-from service.snapshot import MAX_AGE_S, take_snapshot, write_snapshot
+from service.snapshot import MAX_AGE_S, read_snapshot, take_snapshot, write_snapshot
 from service.wire.record import RecordError
 from service.wire.snapshot import Memory, decode_memory, encode_memory
 from tests.support.entries import entries, make_entry
@@ -25,6 +25,19 @@ def test_what_is_written_is_taken_once(tmp_path: Path) -> None:
     assert take_snapshot(path, now=NOW + 1) == {}
     assert mode == 0o600
     assert not list(tmp_path.iterdir())
+
+
+def test_looking_leaves_it_there(tmp_path: Path) -> None:
+    """Who only looks gets the memories while they are fresh, and leaves every file, a damaged one too."""
+    path = tmp_path / "sessions.snapshot"
+    assert read_snapshot(path, now=NOW) == {}
+    write_snapshot(path, MEMORIES, now=NOW)
+    assert read_snapshot(path, now=NOW + 1) == MEMORIES
+    assert read_snapshot(path, now=NOW + MAX_AGE_S + 1) == {}
+    assert take_snapshot(path, now=NOW + 1) == MEMORIES
+    path.write_bytes(b"damaged")
+    assert read_snapshot(path, now=NOW) == {}
+    assert path.read_bytes() == b"damaged"
 
 
 def test_an_old_one_is_not_used(tmp_path: Path) -> None:

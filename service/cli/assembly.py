@@ -96,8 +96,17 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             version=__version__, otlp_endpoint=config.otlp_endpoint, statistics=lambda: system.statistics
         )
         provisioning = StoreProvisioning(sites, on_change=system.site_changed)
-        admin_api = partial(admin_app, provisioning=provisioning, system=system, store=clickhouse)
-        listeners = await _prepare_listeners(stack, config, _public_app(config, system), admin_api, rest_s)
+        proxies = TrustedProxies(config.trusted_proxies)
+        admin_api = partial(
+            admin_app,
+            provisioning=provisioning,
+            system=system,
+            store=clickhouse,
+            trusted_proxies=proxies,
+            clock=wall,
+        )
+        public = _public_app(config, system, proxies)
+        listeners = await _prepare_listeners(stack, config, public, admin_api, rest_s)
         stack.push_async_callback(_stop, system, config.data_dir / SNAPSHOT_FILE, drain_s)
         await system.start()
         events_url, admin_url = await _listen(stack, config, listeners)
@@ -154,9 +163,9 @@ async def _listen(stack: AsyncExitStack, config: Config, listeners: Listeners) -
     return events_url, admin_url
 
 
-def _public_app(config: Config, system: System) -> web.Application:
+def _public_app(config: Config, system: System, proxies: TrustedProxies) -> web.Application:
     settings = PublicSettings(
-        trusted_proxies=TrustedProxies(config.trusted_proxies),
+        trusted_proxies=proxies,
         sender_token=ensure_token(config.data_dir / SENDER_TOKEN_FILE),
         build=Build(version=__version__),
         drop_reasons_header=config.drop_reasons_header,

@@ -1,7 +1,8 @@
 """The root of the ``gatehouse`` command: global options, the commands, and how an error leaves the program.
 
 An error that Gatehouse raises on purpose is one sentence on stderr, never a traceback; the exit code is 2 if
-a setting is wrong, else 1. The rooms behind a command are imported when it runs, so that help is quick.
+what was given is wrong, a setting or an event to be explained, else 1. The rooms behind a command are
+imported when it runs, so that help is quick.
 """
 
 import logging
@@ -15,15 +16,16 @@ from typer.core import TyperGroup
 
 from service.cli import goals, shields, sites, spam
 from service.cli.check import check
+from service.cli.explain import explain
 from service.cli.invocation import Invocation
 from service.cli.migrate import migrate
 from service.cli.serve import serve
 from service.cli.sql import sql
 from service.cli.version import version
-from service.errors import ConfigError, GatehouseError
+from service.errors import ConfigError, GatehouseError, QuestionInvalid
 
 EXIT_ERROR: Final = 1
-EXIT_CONFIG: Final = 2
+EXIT_INPUT: Final = 2
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
 
@@ -37,7 +39,8 @@ class SentenceGroup(TyperGroup):
             return super().invoke(ctx)
         except GatehouseError as error:
             typer.echo(f"gatehouse: {error}", err=True)
-            raise typer.Exit(EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_ERROR) from error
+            is_input = isinstance(error, ConfigError | QuestionInvalid)
+            raise typer.Exit(EXIT_INPUT if is_input else EXIT_ERROR) from error
 
 
 app = typer.Typer(
@@ -103,6 +106,7 @@ app.add_typer(shields.app, name="shields")
 app.add_typer(goals.app, name="goals")
 app.add_typer(spam.app, name="spam")
 app.command("sql")(sql)
+app.command("explain")(explain)
 app.command("version")(version)
 
 

@@ -7,13 +7,14 @@ even unknown ones; over the Unix socket in the data folder, which only the owner
 
 import hmac
 import logging
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from actors.runtime import ActorError
 from service.clickhouse.store import ClickhouseStore
+from service.clock import Clock
 from service.errors import (
     GoalNotFound,
     QueryFailed,
@@ -23,11 +24,13 @@ from service.errors import (
     SiteStoreUnavailable,
     StoreError,
 )
+from service.http.admin_explain import ExplainingSystem, ExplainRoutes
 from service.http.admin_operations import OperableSystem, OperationRoutes
 from service.http.admin_rules import RuleRoutes
 from service.http.admin_sites import SiteRoutes
 from service.http.shapes import refusal
 from service.sites.provisioning import Provisioning
+from service.wire.forwarded import TrustedProxies
 
 MAX_BODY_BYTES: Final = 1024 * 1024
 
@@ -42,14 +45,25 @@ _UNAVAILABLE: Final = {"Retry-After": "1"}
 log = logging.getLogger(__name__)
 
 
+class AdminSystem(OperableSystem, ExplainingSystem, Protocol):
+    """All that is needed of the running system."""
+
+
 def admin_app(
-    *, provisioning: Provisioning, system: OperableSystem, store: ClickhouseStore, token: str | None
+    *,
+    provisioning: Provisioning,
+    system: AdminSystem,
+    store: ClickhouseStore,
+    trusted_proxies: TrustedProxies,
+    clock: Clock,
+    token: str | None,
 ) -> web.Application:
     """Give the admin API as an aiohttp application; without a token whoever can connect may do all."""
     middlewares = [_refuse_clearly] if token is None else [_refuse_clearly, _want_token(token)]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(_name_server)
     app.router.add_routes(OperationRoutes(system, store).routes())
+    app.router.add_routes(ExplainRoutes(system, trusted_proxies, clock).routes())
     app.router.add_routes(RuleRoutes(provisioning).routes())
     app.router.add_routes(SiteRoutes(provisioning).routes())
     return app

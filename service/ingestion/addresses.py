@@ -10,7 +10,7 @@ import ipaddress
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -30,6 +30,16 @@ class AddressList(Struct, frozen=True):
     verdict: str
     networks: tuple[Network, ...] = ()
     asns: frozenset[int] = frozenset()
+    name: str = ""
+    """What people call it: its file."""
+
+
+class ListVerdict(NamedTuple):
+    """What was said of an address, and by which list; ``asn`` where the list has it by that number."""
+
+    verdict: str
+    name: str
+    asn: int | None = None
 
 
 class AsnReader(Protocol):
@@ -47,10 +57,10 @@ class IpVerdicts:
     ) -> None:
         self._pack = pack
         self._asn_reader = asn_reader
-        self._by_asn: dict[int, str] = {}
+        self._by_asn: dict[int, ListVerdict] = {}
         """Verdict by AS number, of the first list that has it."""
         for entry in reversed(lists):
-            self._by_asn |= dict.fromkeys(entry.asns, entry.verdict)
+            self._by_asn |= {asn: ListVerdict(entry.verdict, entry.name, asn) for asn in entry.asns}
         self._ranges = {length: _merge(lists, length) for length in (4, 16)}
         """Starts of intervals and their verdicts, by the bytes of an address."""
         self._in_use = any(entry.networks or entry.asns for entry in lists)
@@ -58,8 +68,11 @@ class IpVerdicts:
 
     def find(self, remote_ip: str) -> str | None:
         """Give the verdict on an address as text; None when no list has it or it is no address."""
-        if not self._in_use:
-            return None
+        found = self.match(remote_ip) if self._in_use else None
+        return None if found is None else found.verdict
+
+    def match(self, remote_ip: str) -> ListVerdict | None:
+        """Give the verdict and the list that says so."""
         try:
             packed = self._pack(remote_ip)
         except (OSError, ValueError):
@@ -70,7 +83,7 @@ class IpVerdicts:
         found = verdicts[bisect_right(starts, packed)]
         return found if found is not None or not self._by_asn else self._find_network(remote_ip)
 
-    def _find_network(self, remote_ip: str) -> str | None:
+    def _find_network(self, remote_ip: str) -> ListVerdict | None:
         assert self._asn_reader is not None, "lists with AS numbers are loaded with a database"
         try:
             for path in _ASN_PATHS:
@@ -82,7 +95,7 @@ class IpVerdicts:
         return None
 
 
-def parse_address_list(text: str, verdict: str) -> AddressList:
+def parse_address_list(text: str, verdict: str, *, name: str = "") -> AddressList:
     """Read a list: a range (CIDR), an address or an AS number a line; ``#`` begins a comment.
 
     Raises ValueError with the line that holds something else.
@@ -101,7 +114,7 @@ def parse_address_list(text: str, verdict: str) -> AddressList:
             networks.append(ipaddress.ip_network(entry, strict=False))
         except ValueError:
             raise ValueError(f"line {number} is no range, address or AS number: {entry[:40]!r}") from None
-    return AddressList(verdict, tuple(networks), frozenset(asns))
+    return AddressList(verdict, tuple(networks), frozenset(asns), name)
 
 
 def _to_number(value: object) -> int:
@@ -112,7 +125,7 @@ def _to_number(value: object) -> int:
     return int(match[1]) if match else 0
 
 
-def _merge(lists: Sequence[AddressList], length: int) -> tuple[list[bytes], list[str | None]]:
+def _merge(lists: Sequence[AddressList], length: int) -> tuple[list[bytes], list[ListVerdict | None]]:
     """Give starts of intervals in order, and what holds before each and after the last."""
     end = 1 << (8 * length)
     opening: dict[int, list[tuple[int, int]]] = {}
@@ -124,13 +137,14 @@ def _merge(lists: Sequence[AddressList], length: int) -> tuple[list[bytes], list
         points |= {first, after}
     open_ranges: list[tuple[int, int]] = []
     starts: list[bytes] = []
-    verdicts: list[str | None] = [None]
+    of_lists = [ListVerdict(entry.verdict, entry.name) for entry in lists]
+    verdicts: list[ListVerdict | None] = [None]
     for point in sorted(points):
         for opened in opening.get(point, ()):
             heapq.heappush(open_ranges, opened)
         while open_ranges and open_ranges[0][1] <= point:
             heapq.heappop(open_ranges)
-        verdict = lists[open_ranges[0][0]].verdict if open_ranges else None
+        verdict = of_lists[open_ranges[0][0]] if open_ranges else None
         if verdict != verdicts[-1] and point < end:
             starts.append(point.to_bytes(length, "big"))
             verdicts.append(verdict)

@@ -42,6 +42,8 @@ class Shields(Struct, frozen=True):
 class Pattern(Struct, frozen=True):
     """A pattern cut at its wildcards: literal pieces with any run of characters but newlines between them."""
 
+    rule: str
+    """As it is kept."""
     pieces: tuple[str, ...]
 
 
@@ -82,33 +84,38 @@ def compile_shields(shields: Shields) -> CompiledShields:
 
 def is_hostname_allowed(shields: CompiledShields, hostname: str) -> bool:
     """Tell whether the allow-list is empty or names the hostname (case-sensitive, without ``www.``)."""
-    return not shields.hostnames or _matches_any(shields.hostnames, hostname)
+    return not shields.hostnames or _find_pattern(shields.hostnames, hostname) is not None
 
 
 def is_page_blocked(shields: CompiledShields, pathname: str) -> bool:
     """Tell whether a page rule names the pathname (decoded, case-sensitive)."""
-    return _matches_any(shields.pages, pathname)
+    return _find_pattern(shields.pages, pathname) is not None
 
 
 def is_ip_blocked(shields: CompiledShields, remote_ip: str) -> bool:
     """Tell whether an IP rule covers the address, however it is written; what is no address never is."""
-    if not shields.networks:
-        return False
-    try:
-        address = ipaddress.ip_address(remote_ip)
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    version, number = address.version, int(address)
-    return any(
-        group.version == version and number >> group.host_bits in group.prefixes for group in shields.networks
-    )
+    return bool(shields.networks) and _find_network(shields.networks, remote_ip) is not None
 
 
 def is_country_blocked(shields: CompiledShields, country_code: str) -> bool:
     """Tell whether a country rule names the code; the empty code is tested as ``ZZ``."""
     return bool(shields.countries) and (country_code or UNKNOWN_COUNTRY).upper() in shields.countries
+
+
+def match_hostname(shields: CompiledShields, hostname: str) -> str | None:
+    """Give the rule that lets the hostname in, as it is kept; None without one."""
+    return _rule_of(_find_pattern(shields.hostnames, hostname))
+
+
+def match_page(shields: CompiledShields, pathname: str) -> str | None:
+    """Give the rule that keeps the pathname out, as it is kept; None without one."""
+    return _rule_of(_find_pattern(shields.pages, pathname))
+
+
+def match_ip(shields: CompiledShields, remote_ip: str) -> str | None:
+    """Give the rule that keeps the address out, as it is kept; None without one."""
+    found = _find_network(shields.networks, remote_ip)
+    return None if found is None else _canonical(found)
 
 
 def check_ip_rule(rule: str, existing: Sequence[str]) -> str:
@@ -120,8 +127,7 @@ def check_ip_rule(rule: str, existing: Sequence[str]) -> str:
         network = _parse_network(rule.strip())
     except ValueError:
         raise SiteInvalid("ip", "is invalid") from None
-    text = str(network) if network.prefixlen < network.max_prefixlen else str(network.network_address)
-    return _check_new("ip", text, existing, MAX_IP_RULES)
+    return _check_new("ip", _canonical(network), existing, MAX_IP_RULES)
 
 
 def check_country_rule(rule: str, existing: Sequence[str]) -> str:
@@ -182,6 +188,24 @@ def _parse_network(rule: str) -> Network:
     return network
 
 
+def _canonical(network: Network) -> str:
+    return str(network) if network.prefixlen < network.max_prefixlen else str(network.network_address)
+
+
+def _find_network(groups: tuple[NetworkGroup, ...], remote_ip: str) -> Network | None:
+    try:
+        address = ipaddress.ip_address(remote_ip)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    version, number = address.version, int(address)
+    for group in groups:
+        if group.version == version and number >> group.host_bits in group.prefixes:
+            return ipaddress.ip_network((address, address.max_prefixlen - group.host_bits), strict=False)
+    return None
+
+
 def _group_networks(networks: Sequence[Network]) -> tuple[NetworkGroup, ...]:
     groups: dict[tuple[int, int], set[int]] = {}
     for network in networks:
@@ -194,15 +218,22 @@ def _group_networks(networks: Sequence[Network]) -> tuple[NetworkGroup, ...]:
 
 
 def _compile_pattern(rule: str) -> Pattern:
-    return Pattern(tuple(_STARS.split(rule)))
+    return Pattern(rule, tuple(_STARS.split(rule)))
 
 
-def _matches_any(patterns: tuple[Pattern, ...], text: str) -> bool:
+def _rule_of(pattern: Pattern | None) -> str | None:
+    return None if pattern is None else pattern.rule
+
+
+def _find_pattern(patterns: tuple[Pattern, ...], text: str) -> Pattern | None:
     if not patterns:
-        return False
+        return None
     # The reference's anchor also holds before one trailing newline.
     texts = (text, text[:-1]) if text.endswith("\n") else (text,)
-    return any(_matches(pattern.pieces, candidate) for pattern in patterns for candidate in texts)
+    for pattern in patterns:
+        if any(_matches(pattern.pieces, candidate) for candidate in texts):
+            return pattern
+    return None
 
 
 def _matches(pieces: tuple[str, ...], text: str) -> bool:

@@ -5,13 +5,13 @@ A tag in the URL goes before the referrer. Names of sources come from the table 
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from service.ingestion.request import Request
-from service.ingestion.source_table import APP_PREFIX, Referrer, SourceTable
+from service.ingestion.source_table import APP_PREFIX, Match, Referrer, SourceTable
 from service.ingestion.url import split
 
 TAG_PARAMETERS: Final = ("utm_source", "source", "ref")
@@ -58,6 +58,27 @@ def find_source(request: Request, table: SourceTable) -> Source:
         utm_content=query.get("utm_content", ""),
         utm_term=query.get("utm_term", ""),
     )
+
+
+class SourceMatch(NamedTuple):
+    """What told the source: a tag's parameter or ``referrer``, its text, and the rule that named it."""
+
+    told_by: str
+    text: str
+    match: Match | None
+    """None: no table knows it, so the text itself is the name."""
+
+
+def match_source(request: Request, table: SourceTable) -> SourceMatch | None:
+    """Give what ``find_source`` took the source's name from; None when there is no source."""
+    query = request.query or {}
+    if tag_name := _first_present(TAG_PARAMETERS, query):
+        tag = query[tag_name]
+        return SourceMatch(tag_name, tag, table.match_name(tag))
+    referrer = parse_referrer(request.referrer, request.url_host) if request.referrer else None
+    if referrer is None:
+        return None
+    return SourceMatch("referrer", referrer.prefix + referrer.host, table.match_referrer(referrer))
 
 
 def infer_medium(source: Source) -> Source:

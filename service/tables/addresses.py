@@ -32,7 +32,7 @@ def _load(pairs: Sequence[tuple[Path, str]], asn_database: Path | None) -> IpVer
 def _read(file: Path, verdict: str) -> AddressList:
     text = read_text("ip list", file)
     try:
-        return parse_address_list(text, verdict)
+        return parse_address_list(text, verdict, name=str(file))
     except ValueError as error:
         raise ConfigError(f"the ip list {file} cannot be used: {error}") from None
 

@@ -4,9 +4,13 @@ import re
 from pathlib import Path
 
 import service
+from service.clock import wall
 from service.http.admin import admin_app
+from service.ingestion.explanation import Explanation
+from service.ingestion.request import Request
 from service.sites.provisioning import StoreProvisioning
 from service.sites.sqlite import SqliteSiteStore
+from service.wire.forwarded import TrustedProxies
 from tests.support.admin_server import TalkingStore
 from tests.support.public_server import ALL_WELL, Report
 
@@ -23,6 +27,10 @@ class IdleSystem:
         """Have nothing to flush."""
         return 0
 
+    async def explain(self, request: Request) -> list[Explanation]:
+        """Have nothing to explain."""
+        return []
+
     def readiness(self) -> Report:
         """Be ready."""
         return ALL_WELL
@@ -38,6 +46,8 @@ def test_page_names_every_route(tmp_path: Path) -> None:
         provisioning=StoreProvisioning(SqliteSiteStore(tmp_path / "never-opened"), _ignore),
         system=IdleSystem(),
         store=TalkingStore(),
+        trusted_proxies=TrustedProxies(()),
+        clock=wall,
         token=None,
     )
     routes = {

@@ -71,6 +71,22 @@ def test_verdicts(address: str, verdict: str | None) -> None:
     assert IpVerdicts(lists(), pack=pack).find(address) == verdict
 
 
+def test_the_list_that_says_so_is_named() -> None:
+    """A verdict comes with the name of its list, and with the AS number where that decided."""
+    found = IpVerdicts(
+        [
+            parse_address_list("203.0.113.0/25", "dc_ip", name="near"),
+            parse_address_list("203.0.113.0/24\nAS16509", "dc_ip", name="wide"),
+        ],
+        pack=pack,
+        asn_reader=Asns({"192.0.2.1": 16509}),
+    )
+    assert found.match("203.0.113.127") == ("dc_ip", "near", None)
+    assert found.match("203.0.113.128") == ("dc_ip", "wide", None)
+    assert found.match("192.0.2.1") == ("dc_ip", "wide", 16509)
+    assert found.match("192.0.2.2") is None
+
+
 def test_without_lists() -> None:
     """Without lists nobody has a verdict."""
     assert IpVerdicts([], pack=pack).find("203.0.113.7") is None

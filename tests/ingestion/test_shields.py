@@ -20,6 +20,9 @@ from service.ingestion.shields import (
     is_hostname_allowed,
     is_ip_blocked,
     is_page_blocked,
+    match_hostname,
+    match_ip,
+    match_page,
 )
 
 Check = Callable[[str, Sequence[str]], str]
@@ -116,7 +119,19 @@ def test_hostname_rules_are_an_allow_list(hostname: str, allowed: bool) -> None:
 )
 def test_ip_rules(rule: str, remote_ip: str, blocked: bool) -> None:
     """An IP rule covers its addresses however they are written, and never what is no address."""
-    assert is_ip_blocked(compile_shields(Shields(ips=(rule,))), remote_ip) is blocked
+    shields = compile_shields(Shields(ips=("192.0.2.1", rule)))
+    assert is_ip_blocked(shields, remote_ip) is blocked
+    assert match_ip(shields, remote_ip) == (check_ip_rule(rule, ()) if blocked else None)
+
+
+def test_the_rule_that_matched_is_told() -> None:
+    """The first pattern that matches is given as it is kept."""
+    shields = compile_shields(Shields(hostnames=("a.example", "*.a.example"), pages=("/b", "/a**", "/a*")))
+    assert match_hostname(shields, "x.a.example") == "*.a.example"
+    assert match_hostname(shields, "b.example") is None
+    assert match_page(shields, "/ab") == "/a**"
+    assert match_page(shields, "/c") is None
+    assert match_ip(shields, "203.0.113.7") is None
 
 
 @pytest.mark.parametrize(

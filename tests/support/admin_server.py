@@ -14,6 +14,7 @@ from yarl import URL
 from service.errors import QueryFailed, StoreUnavailable
 from service.http.admin import admin_app
 from service.sites.provisioning import StoreProvisioning
+from service.wire.forwarded import TrustedProxies
 from tests.support.memory_store import MemoryStore
 from tests.support.running_system import RunningSystem, running_system
 
@@ -106,6 +107,8 @@ async def admin_server(folder: Path, *, socket: Path | None = None) -> AsyncIter
             provisioning=StoreProvisioning(running.sites, running.system.site_changed),
             system=running.system,
             store=store,
+            trusted_proxies=TrustedProxies(("127.0.0.0/8",)),
+            clock=running.clock,
             token=TOKEN if socket is None else None,
         )
         runner = web.AppRunner(app, handle_signals=False)
