@@ -5,7 +5,7 @@ asleep, and its site read from the store. Gate and sessions then work on copies 
 explanation runs outside of the site's actor: whatever goes wrong in it is nobody else's trouble.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final
 
 from actors.directory import Directory
@@ -53,6 +53,7 @@ class Explainer:
         memories: Mapping[int, bytes],
         clock: Clock,
         find_awake: Callable[[int], Ref[Any] | None],
+        is_down: Callable[[int], bool],
     ) -> None:
         self._directory = directory
         self._load_site = load_site
@@ -62,6 +63,8 @@ class Explainer:
         """What sleeping sites remember of an earlier life of the service."""
         self._clock = clock
         self._find_awake = find_awake
+        self._is_down = is_down
+        """Whether a site crashed too often and is not tried for a while."""
 
     async def explain(self, request: Request) -> list[Explanation]:
         """Explain what would become of the request for each of its domains, as if each were the only one.
@@ -71,49 +74,42 @@ class Explainer:
         return [await self._explain(domain, request) for domain in request.domains]
 
     async def _explain(self, domain: str, request: Request) -> Explanation:
-        shown = show(domain)
         steps = [explain_spam(request, self._tables.spam.value)]
         if steps[-1].reason is not None:
-            return Explanation(shown, None, "dropped", steps[-1].reason, steps)
+            return _ended(domain, None, steps)
         site_id = self._directory.find(domain)
-        if site_id is None:
-            sentence = (
-                f"No site is registered as {shown}; `gatehouse sites add {shown}` would take its events."
-            )
-            steps.append(StepReport("find_site", sentence, reason=DropReason.NOT_FOUND))
-            return Explanation(shown, None, "dropped", DropReason.NOT_FOUND, steps)
+        if site_id is None or self._is_down(site_id):
+            return _ended(domain, site_id, [*steps, _refuse(domain, site_id)])
         view, sessions = await self._look(site_id)
         awake = isinstance(sessions, Ref)
-        steps.append(
-            StepReport(
-                "find_site", f"It is site {site_id}, {'awake' if awake else 'asleep'}.", {"awake": awake}
-            )
-        )
+        sentence = f"It is site {site_id}, {'awake' if awake else 'asleep'}."
+        steps.append(StepReport("find_site", sentence, {"awake": awake}))
+        event = Event(domain=domain, request=request, site=view.site)
         now = self._clock()
-        steps.append(explain_gate(view.site, int(now * 1000), view.rate_limit))
+        steps += self._judge(event, view, now)
         if steps[-1].reason is not None:
-            return Explanation(shown, site_id, "dropped", steps[-1].reason, steps)
+            return _ended(domain, site_id, steps)
+        return _conclude(event, await _sessions_of(sessions, event), now, steps)
+
+    def _judge(self, event: Event, view: SiteView, now: float) -> Iterator[StepReport]:
+        """Take the event through the gate and the steps, as the site's actor does."""
+        gate = explain_gate(view.site, int(now * 1000), view.rate_limit)
+        yield gate
+        if gate.reason is not None:
+            return
         assert view.site is not None, "the gate takes no event without a site"
-        salts = self._salts.at(request.timestamp, now=now)
+        salts = self._salts.at(event.request.timestamp, now=now)
         if salts is None:
-            return Explanation(shown, site_id, "retry", RetryReason.NOT_READY, [*steps, _without_salts()])
+            sentence = "There is no salt for today yet; events are answered 503 until there is."
+            yield StepReport("put_salts", sentence, reason=RetryReason.NOT_READY)
+            return
         context = Context(
             shields=compile_shields(view.site.shields),
             tables=self._tables,
             current_salt=salts[0],
             previous_salt=salts[1],
         )
-        event = Event(domain=domain, request=request, site=view.site)
-        steps += explain_steps(event, context)
-        if event.drop_reason is not None:
-            return Explanation(shown, site_id, "dropped", event.drop_reason, steps)
-        found = await _sessions_of(sessions, event)
-        entry = SessionBook.holding(found, lambda: NOT_DRAWN).register(event, now=now)
-        if entry is None:
-            return _without_session(shown, site_id, steps)
-        session = _report_session(entry, found)
-        steps.append(_describe_session(session))
-        return Explanation(shown, site_id, "buffered", None, steps, session, _report_rows(entry))
+        yield from explain_steps(event, context)
 
     async def _look(self, site_id: int) -> tuple[SiteView, "Ref[Any] | SessionBook"]:
         """Give how the site stands, and who knows its sessions."""
@@ -153,16 +149,34 @@ async def _sessions_of(where: "Ref[Any] | SessionBook", event: Event) -> FoundSe
     return found
 
 
-def _without_salts() -> StepReport:
-    sentence = "There is no salt for today yet; events are answered 503 until there is."
-    return StepReport("put_salts", sentence, reason=RetryReason.NOT_READY)
+def _refuse(domain: str, site_id: int | None) -> StepReport:
+    if site_id is not None:
+        sentence = f"Site {site_id} crashed too often; for half a minute its events are answered 503."
+        return StepReport("find_site", sentence, reason=RetryReason.SITE_UNAVAILABLE)
+    name = show(domain)
+    sentence = f"No site is registered as {name}; `gatehouse sites add {name}` would take its events."
+    return StepReport("find_site", sentence, reason=DropReason.NOT_FOUND)
 
 
-def _without_session(domain: str, site_id: int, steps: Sequence[StepReport]) -> Explanation:
-    reason = DropReason.NO_SESSION_FOR_ENGAGEMENT
-    sentence = "The visitor has no session here, and an engagement opens none."
-    report = StepReport("register_session", sentence, reason=reason)
-    return Explanation(domain, site_id, "dropped", reason, [*steps, report])
+def _ended(domain: str, site_id: int | None, steps: list[StepReport]) -> Explanation:
+    reason = steps[-1].reason
+    verdict = "retry" if isinstance(reason, RetryReason) else "dropped"
+    return Explanation(show(domain), site_id, verdict, reason, steps)
+
+
+def _conclude(event: Event, found: FoundSessions, now: float, steps: list[StepReport]) -> Explanation:
+    """Find the session in a book of the visitor's alone, and the rows."""
+    site_id = event.clickhouse_event_attrs.site_id
+    entry = SessionBook.holding(found, lambda: NOT_DRAWN).register(event, now=now)
+    if entry is None:
+        sentence = "The visitor has no session here, and an engagement opens none."
+        reason = DropReason.NO_SESSION_FOR_ENGAGEMENT
+        return _ended(
+            event.domain, site_id, [*steps, StepReport("register_session", sentence, reason=reason)]
+        )
+    session = _report_session(entry, found)
+    steps.append(_describe_session(session))
+    return Explanation(show(event.domain), site_id, "buffered", None, steps, session, _report_rows(entry))
 
 
 def _report_session(entry: Entry, found: FoundSessions) -> SessionReport:

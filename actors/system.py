@@ -129,6 +129,7 @@ class System:
             memories=self._memories,
             clock=clock,
             find_awake=self._sites.get,
+            is_down=self._is_down,
         )
         self._memories_end = clock() + KEPT_S
         """When no session of an earlier life can go on any more, UTC epoch seconds."""
@@ -332,13 +333,13 @@ class System:
         return ref
 
     def _may_start(self, site_id: int) -> bool:
-        until = self._down_until.get(site_id)
-        if until is None:
-            return True
-        if self._clock() < until:
+        if self._is_down(site_id):
             return False
-        del self._down_until[site_id]
+        self._down_until.pop(site_id, None)
         return True
+
+    def _is_down(self, site_id: int) -> bool:
+        return self._clock() < self._down_until.get(site_id, 0.0)
 
     def _part_went_down(self, down: Down) -> None:
         # Without one of its parts the system can keep no promise: it refuses, and readiness says so.

@@ -10,11 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from actors.site import SiteActor
 from actors.system import SystemSettings
 from service.clickhouse.shown_rows import show_event, show_session
 from service.ingestion.explanation import Explanation
 from service.ingestion.request import Request, Revenue
-from service.ingestion.verdict import BUFFERED, Buffered, Dropped, DropReason, Verdict
+from service.ingestion.verdict import (
+    BUFFERED,
+    Buffered,
+    Dropped,
+    DropReason,
+    Retry,
+    RetryReason,
+    Verdict,
+)
 from service.sites.records import Limits, ShieldKind
 from tests.support.running_system import NOON, RunningSystem, SetClock, running_system
 
@@ -187,6 +196,27 @@ async def test_without_a_salt_it_is_tried_again(tmp_path: Path) -> None:
         running.clock.now += 400 * 86_400
         explanation = await explain(running, running.request())
         assert (explanation.verdict, explanation.reason) == ("retry", "not_ready")
+
+
+async def test_a_site_that_is_down_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a site that crashed too often is not tried, the explanation is the 503 that senders get."""
+
+    def crash(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with running_system(tmp_path) as running:
+        monkeypatch.setattr(SiteActor, "_judge", crash)
+        for _ in range(10):
+            await running.send(running.request())
+        monkeypatch.undo()
+        down = await explain(running, running.request())
+        verdict = await running.send(running.request())
+        running.clock.now += 60
+        up = await explain(running, running.request())
+
+        assert (down.verdict, down.reason) == ("retry", "site_unavailable")
+        assert verdict == [Retry(RetryReason.SITE_UNAVAILABLE)]
+        assert (up.verdict, running.system.statistics["sites_awake"]) == ("buffered", 0)
 
 
 events = st.fixed_dictionaries(
