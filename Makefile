@@ -17,7 +17,7 @@ GATEHOUSE := $(BIN)/gatehouse --data-dir "$(DATA)"
 LISTEN := --listen 127.0.0.1:$(PORT) --admin-listen 127.0.0.1:$(ADMIN_PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types imports docs bench check clean
+.PHONY: help run test tools lint format types imports docs bench check clean
 
 help: ## list the chores
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -31,9 +31,11 @@ run: $(VENV)/.installed ## start the service with ClickHouse inside it; says how
 	@$(GATEHOUSE) sites add "$(SITE)" --if-missing
 	@exec $(GATEHOUSE) serve $(LISTEN) --first-steps "$(SITE)"
 
-test: $(VENV)/.installed-dev ## run all tests, after installing what they need
-	@$(BIN)/python -m tests.support.prerequisites
+test: tools ## run all tests, after installing what they need
 	@$(BIN)/pytest -n $(WORKERS) $(TESTS)
+
+tools: $(VENV)/.installed-dev ## install or build what tests need beside Python (browser, collector, promtool)
+	@$(BIN)/python -m tests.support.prerequisites
 
 lint: $(VENV)/.installed-dev ## style (ruff)
 	$(BIN)/ruff check .

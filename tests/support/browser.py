@@ -1,14 +1,13 @@
 """A real browser for tests: Debian's Chromium without a window, looking like a person's."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from tests.support.prerequisites import ALLOW_SKIP, BROWSERS, find_browser
+from tests.support.installing import give_up
+from tests.support.prerequisites import BROWSERS, find_browser
 
 USER_AGENT: Final = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
@@ -34,12 +33,9 @@ def chromium() -> Iterator[Browser]:
     """Start a browser and close it in the end; fail (or skip) when there is none."""
     path = find_browser()
     if path is None:
-        sentence = (
+        give_up(
             f"These tests need one of {', '.join(BROWSERS)} on PATH: python -m tests.support.prerequisites"
         )
-        if os.environ.get(ALLOW_SKIP) == "1":
-            pytest.skip(sentence)
-        pytest.fail(sentence, pytrace=False)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path, args=list(ARGUMENTS), ignore_default_args=["--enable-automation"]

@@ -21,11 +21,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.support.installing import CACHE, give_up
 
 NPM_PACKAGE = "@chdb/lib-linux-x64-gnu@26.7.3-stable.1"
-_ROOT = Path(__file__).resolve().parents[2]
-_CACHE = _ROOT / ".cache" / "clickhouse"
+_CACHE = CACHE / "clickhouse"
 _CHILD = Path(__file__).with_name("clickhouse_child.py")
 _START_LIMIT_S = 60.0
 _FETCH_LIMIT_S = 900.0
@@ -119,21 +118,14 @@ def running_server(folder: Path) -> Iterator[ClickhouseServer]:
     try:
         server.start()
     except ServerMissingError as error:
-        _give_up(str(error))
+        give_up(
+            f"These tests need a real ClickHouse and none can be had: {error} Set CLICKHOUSE_TEST_URL to a "
+            "server that may be filled with test databases, or put the clickhouse binary on PATH."
+        )
     try:
         yield server
     finally:
         server.kill()
-
-
-def _give_up(reason: str) -> None:
-    sentence = (
-        f"These tests need a real ClickHouse and none can be had: {reason} Set CLICKHOUSE_TEST_URL to a "
-        "server that may be filled with test databases, or put the clickhouse binary on PATH."
-    )
-    if os.environ.get("TESTS_ALLOW_SKIP") == "1":
-        pytest.skip(sentence)
-    pytest.fail(sentence, pytrace=False)
 
 
 def _server_command(folder: Path, tcp_port: int, http_port: int) -> list[str]:

@@ -1,30 +1,28 @@
-"""Everything the tests need beside Python packages: a browser, the real trackers, a ClickHouse.
+"""All that tests need beside Python packages: ClickHouse, trackers, a browser, a collector, promtool.
 
 ``python -m tests.support.prerequisites`` installs what is missing, is quick when nothing is, and says in a
-sentence what cannot be had. It exits with 1 then, unless ``TESTS_ALLOW_SKIP=1`` lets the tests that
-need it skip. Debian packages are installed by root only.
+sentence what cannot be had. It exits with 1 then, unless the tests that need it may skip: see
+``tests/support/installing.py``. Debian packages are installed by root only.
 """
 
 import fcntl
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
 from tests.support.clickhouse import ServerMissingError, engine_library
+from tests.support.collector_build import install_collector
+from tests.support.installing import MissingError, may_miss, run_installer
+from tests.support.promtool import install_promtool
 
 E2E: Final = Path(__file__).resolve().parents[1] / "e2e"
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-ALLOW_SKIP: Final = "TESTS_ALLOW_SKIP"
-INSTALL_LIMIT_S: Final = 900
-
-
-class MissingError(Exception):
-    """Something cannot be had on this machine; the text says what, and what to do about it."""
 
 
 def find_browser() -> str | None:
@@ -52,8 +50,8 @@ def install_browser() -> str:
         raise MissingError(
             "There is no Chromium on PATH, and only root can install Debian's: apt-get install chromium."
         )
-    _run("Chromium", ["apt-get", "update", "--quiet", "--quiet"])
-    _run(
+    run_installer("Chromium", ["apt-get", "update", "--quiet", "--quiet"])
+    run_installer(
         "Chromium",
         ["apt-get", "install", "--yes", "--quiet", "--quiet", "--no-install-recommends", "chromium"],
     )
@@ -71,7 +69,8 @@ def install_trackers() -> str:
             npm = shutil.which("npm")
             if npm is None:
                 raise MissingError("There is no npm on PATH for Plausible's trackers: install Node.js.")
-            _run("Plausible's trackers", [npm, "ci", "--ignore-scripts", "--prefix", str(E2E)], folder=E2E)
+            command = [npm, "ci", "--ignore-scripts", "--prefix", str(E2E)]
+            run_installer("Plausible's trackers", command, folder=E2E)
             _trackers_stamp().write_text(_lock_digest())
     return str(trackers_folder())
 
@@ -87,25 +86,35 @@ def install_clickhouse() -> str:
         raise MissingError(f"There is no ClickHouse for the tests: {error}") from error
 
 
-STEPS: Final[tuple[tuple[str, Callable[[], str]], ...]] = (
-    ("ClickHouse", install_clickhouse),
-    ("trackers", install_trackers),
-    ("browser", install_browser),
+class Step(Struct, frozen=True):
+    """One thing to install; without an optional one the tests that need it skip, unless none may."""
+
+    name: str
+    install: Callable[[], str]
+    optional: bool = False
+
+
+STEPS: Final = (
+    Step("ClickHouse", install_clickhouse),
+    Step("trackers", install_trackers),
+    Step("browser", install_browser),
+    Step("collector", install_collector, optional=True),
+    Step("promtool", install_promtool, optional=True),
 )
 
 
 def main() -> int:
     """Install what is missing; gives the exit code."""
-    missing = 0
-    for name, install in STEPS:
+    failed = False
+    for step in STEPS:
         try:
-            found = install()
+            found = step.install()
         except MissingError as error:
-            missing += 1
-            sys.stderr.write(f"{name}: {error}\n")
+            failed = failed or not may_miss(optional=step.optional)
+            sys.stderr.write(f"{step.name}: {error}\n")
         else:
-            sys.stdout.write(f"{name}: {found}\n")
-    return 1 if missing and os.environ.get(ALLOW_SKIP) != "1" else 0
+            sys.stdout.write(f"{step.name}: {found}\n")
+    return 1 if failed else 0
 
 
 def _trackers_stamp() -> Path:
@@ -114,26 +123,6 @@ def _trackers_stamp() -> Path:
 
 def _lock_digest() -> str:
     return hashlib.sha256((E2E / "package-lock.json").read_bytes()).hexdigest()
-
-
-def _run(what: str, command: list[str], *, folder: Path | None = None) -> None:
-    sys.stdout.write(f"installing {what} ...\n")
-    sys.stdout.flush()
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise MissingError(f"{what}: {command[0]} took longer than {INSTALL_LIMIT_S} s.") from error
-    if done.returncode != 0:
-        raise MissingError(f"{what}: {command[0]} failed: {(done.stderr or done.stdout).strip()[-500:]}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+
+from tests.support.ports import free_ports
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 COMMAND: Final = (sys.executable, "-c", "from service.cli import main; main()")
@@ -44,7 +45,7 @@ class GatehouseProcess:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        port, admin_port = _free_ports(2)
+        port, admin_port = free_ports(2)
         self.url = f"http://127.0.0.1:{port}"
         self.data_dir = folder / "data"
         self._public = f"127.0.0.1:{port}"
@@ -209,14 +210,3 @@ def _ask(address: str, method: str, path: str, body: bytes, headers: Mapping[str
 def _environment() -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")}
     return inherited | {"PYTHONPATH": str(ROOT)}
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
