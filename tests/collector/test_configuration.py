@@ -1,4 +1,4 @@
-"""``otel-collector.yaml`` in the real collector: valid with and without its variables, sampling as it says."""
+"""``otel-collector.yaml`` in the real collector: valid with and without variables, sampling as it says."""
 
 import json
 import re
