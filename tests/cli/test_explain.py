@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service.cli.main import app
+from service.clock import wall
 from tests.support.admin_server import admin_server
 from tests.support.folders import short_folder
-from tests.support.running_system import FIREFOX
+from tests.support.running_system import FIREFOX, SetClock, running_system
 
 PAGE = ("explain", "--url", "https://example.com/hello")
 
@@ -68,6 +69,22 @@ def test_offline(data_dir: Path) -> None:
         assert part in stored.stdout
     assert "would be dropped: site_page_blocklist" in dropped.stdout
     assert "The page rule /admin/* keeps out /admin/x." in dropped.stdout
+
+
+async def test_what_was_remembered_counts_offline(data_dir: Path) -> None:
+    """After an orderly stop the visitor's session is the one that the next start would join."""
+    async with running_system(data_dir, clock=SetClock(wall())) as running:
+        await running.send(running.request(visitor=1))
+        await running.system.flush()
+        (event,) = running.store.events
+    before = contents(data_dir)
+    options = ("--ip", "203.0.113.1", "--user-agent", FIREFOX, "--json")
+    found = answer(await asyncio.to_thread(run, data_dir, *PAGE, *options))
+
+    session = found["domains"][0]["session"]
+    assert (session["does"], session["session_id"]) == ("joins", str(event.session_id))
+    assert found["domains"][0]["rows"]["events_v2"][0]["user_id"] == str(event.user_id)
+    assert contents(data_dir) == before
 
 
 def test_all_options(data_dir: Path) -> None:
