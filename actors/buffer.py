@@ -5,6 +5,8 @@
   block that is sent twice, even by another process after a crash, is stored once.
 - Blocks are inserted one at a time and in order by the InserterActor; only a few wait in memory, the rest on
   disk.
+- A block of which ClickHouse refuses rows, while the quarantine has no room for them, is postponed: it stays
+  in the journal and counts against its limit, and the others go on.
 - Once an append of a site was refused, all of that site's appends of the same epoch are refused: their
   session rows build on rows that were never written.
 """
@@ -16,7 +18,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from actors.messages import Append, Flush, Insert, Inserted, InsertEnded, Rejected, Tick
+from actors.messages import Append, Flush, Insert, Inserted, InsertEnded, Postponed, Tick
 from actors.runtime import Actor, Envelope, MailboxFull, Ref
 from actors.status import Status
 from service.clickhouse.store import BlockTrigger
@@ -28,6 +30,9 @@ from service.segment import SegmentInfo
 from service.wire.record import encode_entry
 
 log = logging.getLogger(__name__)
+
+POSTPONED_RETRY_S = 60.0
+"""How often postponed blocks are tried again; at once when rows were taken out of the quarantine."""
 
 
 class BlockLimits(Struct, frozen=True):
@@ -78,6 +83,10 @@ class BufferActor(Actor):
         self._opened_at = 0.0
         """When the open block got its first entry, UTC epoch seconds."""
         self._waiting: deque[_Waiting] = deque()
+        self._postponed: list[_Waiting] = []
+        """Blocks whose refused rows wait for room in the quarantine; as many as the journal holds."""
+        self._resume_at = 0.0
+        """When the postponed blocks are tried again at the latest, UTC epoch seconds."""
         self._inserting = False
         """The head of the queue is with the inserter."""
         self._flushes: list[tuple[str, int, Envelope]] = []
@@ -104,6 +113,7 @@ class BufferActor(Actor):
                 case Tick(now=now):
                     if self._open and now - self._opened_at >= self._limits.max_age_s:
                         self._close(BlockTrigger.AGE)
+                    self._resume(now)
                     self._insert_next()
                 case InsertEnded(outcome=outcome):
                     self._insert_ended(outcome)
@@ -171,12 +181,12 @@ class BufferActor(Actor):
         if not self._inserter.offer(envelope):
             envelope.fail(MailboxFull("the inserter takes no block"))
 
-    def _insert_done(self, future: asyncio.Future[Inserted | Rejected]) -> None:
+    def _insert_done(self, future: asyncio.Future[Inserted | Postponed]) -> None:
         # Back into the mailbox, so that the state is changed by a message like any other.
         failed = future.cancelled() or future.exception() is not None
         self.ref.tell_control(InsertEnded(None if failed else future.result()))
 
-    def _insert_ended(self, outcome: Inserted | Rejected | None) -> None:
+    def _insert_ended(self, outcome: Inserted | Postponed | None) -> None:
         self._inserting = False
         match outcome:
             case None:
@@ -184,14 +194,27 @@ class BufferActor(Actor):
             case Inserted():
                 segment = self._waiting.popleft().segment
                 self._journal.remove(segment)
-            case Rejected(reason=reason):
-                segment = self._waiting.popleft().segment
-                self._journal.set_aside(segment, reason)
-        self._status.events_waiting -= segment.records
+                self._status.events_waiting -= segment.records
+            case Postponed():
+                block = self._waiting.popleft()
+                block.entries = None
+                if not self._postponed:
+                    self._resume_at = self._clock() + POSTPONED_RETRY_S
+                self._postponed.append(block)
+                segment = block.segment
+        self._status.blocks_postponed = len(self._postponed)
         for waiting in [flush for flush in self._flushes if flush[0] == segment.id]:
             self._flushes.remove(waiting)
             waiting[2].reply(waiting[1])
         self._insert_next()
+
+    def _resume(self, now: float) -> None:
+        """Queue the postponed blocks once the quarantine may have room, behind all others."""
+        if self._postponed and (self._status.quarantine_error is None or now >= self._resume_at):
+            self._resume_at = now + POSTPONED_RETRY_S
+            self._waiting.extend(self._postponed)
+            self._postponed.clear()
+            self._status.blocks_postponed = 0
 
     def _flush(self, envelope: Envelope) -> None:
         if self._open:

@@ -2,7 +2,8 @@
 
 It waits, backs off with jitter and tries again, always with the same block and so with the same deduplication
 token: a try whose answer was lost does no harm. The buffer goes on taking events meanwhile, since this wait
-is not its own.
+is not its own. Rows that ClickHouse refuses go to the quarantine, which is this actor's own
+(``service.insertion``).
 """
 
 import asyncio
@@ -11,13 +12,18 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, TypeVar
 
-from actors.messages import Insert, Inserted, Rejected
+from actors.messages import Insert, Inserted, Postponed
 from actors.runtime import Actor, Envelope
 from actors.status import Status
 from service.clickhouse.store import Block, ClickhouseStore
-from service.errors import BlockRejected, JournalError, StoreUnavailable
+from service.clock import Clock
+from service.errors import JournalError, StoreUnavailable
 from service.ingestion.session import coalesce
+from service.insertion import insert
 from service.journal import Journal
+from service.progress import RowTable
+from service.quarantine import Quarantine
+from service.segment import SegmentInfo
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +40,20 @@ class InserterActor(Actor):
     kind: ClassVar[str] = "inserter"
     mailbox_bound: ClassVar[int] = 4
 
-    def __init__(self, store: ClickhouseStore, journal: Journal, status: Status) -> None:
+    def __init__(
+        self, store: ClickhouseStore, journal: Journal, quarantine: Quarantine, status: Status, clock: Clock
+    ) -> None:
         self._store = store
         self._journal = journal
+        self._quarantine = quarantine
         self._status = status
+        self._clock = clock
 
     async def receive(self, envelope: Envelope) -> None:
         """Insert the block and answer what became of it."""
         # In a thread: reading and coalescing ten thousand entries would hold the loop for milliseconds.
         block = await self._persist("read", lambda: asyncio.to_thread(self._build, envelope.message))
-        envelope.reply(await self._insert(block))
+        envelope.reply(await self._insert(block, envelope.message.segment))
 
     def _build(self, insert: Insert) -> Block:
         entries = insert.entries if insert.entries is not None else self._journal.read(insert.segment)
@@ -54,16 +64,39 @@ class InserterActor(Actor):
             sessions=coalesce(entries),
         )
 
-    async def _insert(self, block: Block) -> Inserted | Rejected:
-        try:
-            await self._persist(f"insert {block.id}", lambda: self._store.insert_block(block))
-        except BlockRejected as error:
-            self._status.clickhouse_error = None
-            self._status.blocks_rejected += 1
-            log.error("ClickHouse will never take block %s, it is set aside: %s", block.id, error)
-            return Rejected(str(error))
-        self._status.blocks_inserted += 1
-        self._status.events_inserted += len(block.events)
+    async def _insert(self, block: Block, segment: SegmentInfo) -> Inserted | Postponed:
+        progress = self._journal.progress(segment)
+
+        def attempt() -> Awaitable[str]:
+            return insert(
+                self._store,
+                block,
+                progress,
+                self._quarantine,
+                created_ms=segment.created_ms,
+                now=self._clock,
+            )
+
+        status = self._status
+        problem = await self._persist(f"insert {block.id}", attempt)
+        if problem:
+            status.quarantine_error = problem
+            log.error("Rows of block %s that ClickHouse refuses wait: %s", block.id, problem)
+            return Postponed()
+        refused_events = progress.given_up(RowTable.EVENTS)
+        refused = refused_events + progress.given_up(RowTable.SESSIONS)
+        if refused:
+            status.quarantine_error = None
+            log.error(
+                "ClickHouse refuses %d rows of block %s, they are in the quarantine: "
+                "`gatehouse quarantine list` says why",
+                refused,
+                block.id,
+            )
+        status.blocks_rejected += refused > 0
+        status.rows_quarantined += refused
+        status.blocks_inserted += 1
+        status.events_inserted += len(block.events) - refused_events
         return Inserted()
 
     async def _persist(self, what: str, attempt: Callable[[], Awaitable[R]]) -> R:

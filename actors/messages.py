@@ -116,7 +116,7 @@ class FoundSessions(Struct, frozen=True):
 
 
 class Insert(Struct, frozen=True):
-    """Insert one block exactly once, however long it takes; answered with Inserted or Rejected."""
+    """Insert one block exactly once, however long it takes; answered with Inserted or Postponed."""
 
     segment: SegmentInfo
     trigger: BlockTrigger
@@ -125,13 +125,11 @@ class Insert(Struct, frozen=True):
 
 
 class Inserted(Struct, frozen=True):
-    """The block is stored."""
+    """The block is stored, but for rows that ClickHouse refuses: these are in the quarantine."""
 
 
-class Rejected(Struct, frozen=True):
-    """The block will never be taken, and why."""
-
-    reason: str
+class Postponed(Struct, frozen=True):
+    """All is stored but rows that ClickHouse refuses, and the quarantine has no room for these."""
 
 
 class Remember(Struct, frozen=True):
@@ -164,7 +162,7 @@ class Flush(Struct, frozen=True):
 class InsertEnded(Struct, frozen=True):
     """The inserter has done with the block it was given."""
 
-    outcome: Inserted | Rejected | None
+    outcome: Inserted | Postponed | None
     """None: the inserter failed; the block is still to be inserted."""
 
 

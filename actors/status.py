@@ -9,12 +9,15 @@ class Status:
 
     __slots__ = (
         "blocks_inserted",
+        "blocks_postponed",
         "blocks_rejected",
         "clickhouse_error",
         "events_inserted",
         "events_waiting",
         "insert_tries_failed",
         "journal_error",
+        "quarantine_error",
+        "rows_quarantined",
     )
 
     def __init__(self) -> None:
@@ -25,7 +28,13 @@ class Status:
         self.blocks_inserted = 0
         """Since the start. Inserter."""
         self.blocks_rejected = 0
-        """Blocks set aside because ClickHouse will never take them, since the start. Inserter."""
+        """Blocks of which ClickHouse refused rows, since the start. Inserter."""
+        self.rows_quarantined = 0
+        """Rows that ClickHouse refused and that went to the quarantine, since the start. Inserter."""
+        self.quarantine_error: str | None = None
+        """Why the quarantine takes no more rows; None when it does. Inserter."""
+        self.blocks_postponed = 0
+        """Blocks that wait in the journal for room in the quarantine. Buffer."""
         self.events_inserted = 0
         """Since the start. Inserter."""
         self.journal_error: str | None = None

@@ -35,6 +35,7 @@ from service.ingestion.explanation import Explanation
 from service.ingestion.request import Request
 from service.ingestion.verdict import Retry, RetryReason
 from service.journal import Journal
+from service.quarantine import Quarantine
 from service.sites.cache import SiteCache
 from service.sites.store import SiteStore
 from service.telemetry import Telemetry
@@ -92,6 +93,7 @@ class System:
         site_store: SiteStore,
         clickhouse: ClickhouseStore,
         journal: Journal,
+        quarantine: Quarantine,
         tables: Tables,
         telemetry: Telemetry,
         clock: Clock,
@@ -102,6 +104,7 @@ class System:
         self._site_store = site_store
         self._clickhouse = clickhouse
         self._journal = journal
+        self._quarantine = quarantine
         self._tables = tables
         self._telemetry = telemetry
         self._clock = clock
@@ -158,7 +161,9 @@ class System:
         )
         inserter = await self._start_child(
             "inserter",
-            lambda: InserterActor(self._clickhouse, self._journal, self._status),
+            lambda: InserterActor(
+                self._clickhouse, self._journal, self._quarantine, self._status, self._clock
+            ),
             shutdown_s=INSERTER_SHUTDOWN_S,
         )
         buffer = await self._start_child(
@@ -249,6 +254,7 @@ class System:
             # Anybody may read this: what ClickHouse or the disk said, addresses too, is for the log alone.
             "journal": "ok" if status.journal_error is None else "it cannot be written, senders get 503",
             "clickhouse": "ok" if status.clickhouse_error is None else "away, events wait in the journal",
+            "quarantine": "ok" if status.quarantine_error is None else "full, rows wait in the journal",
         }
         for table in self._refreshed:
             stale = "the last refresh failed, what was there before stays in force"
@@ -268,6 +274,10 @@ class System:
             "events_inserted": self._status.events_inserted,
             "blocks_inserted": self._status.blocks_inserted,
             "blocks_rejected": self._status.blocks_rejected,
+            "blocks_postponed": self._status.blocks_postponed,
+            "rows_quarantined": self._status.rows_quarantined,
+            "quarantine_rows": self._quarantine.rows,
+            "quarantine_bytes": self._quarantine.size_bytes,
             "insert_tries_failed": self._status.insert_tries_failed,
             "tables_stale": sum(table.problem is not None for table in self._refreshed),
         }

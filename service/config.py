@@ -170,6 +170,15 @@ class Config(Struct, frozen=True, kw_only=True):
         Meta(ge=MEBIBYTE, le=2**50),
         About("How much may wait on disk for ClickHouse; when full, events get 503.", unit="bytes"),
     ] = 10 * 1024 * MEBIBYTE
+    quarantine_max_bytes: Annotated[
+        int,
+        Meta(ge=1024, le=2**50),
+        About(
+            "How much of what ClickHouse refuses may lie in the quarantine; when full, refused rows wait in "
+            "the journal.",
+            unit="bytes",
+        ),
+    ] = 256 * MEBIBYTE
     block_max_rows: Annotated[
         int,
         Meta(ge=1, le=1_000_000),

@@ -18,6 +18,7 @@
     ├── DownloadFailed          a list or a database could not be fetched from its URL
     └── JournalError            the disk
         ├── JournalFull         the size limit or the disk is reached
+        ├── QuarantineFull      the quarantine's size limit is reached
         ├── JournalLocked       another process owns the folder
         └── JournalCorrupt      a segment cannot be read
 
@@ -92,6 +93,10 @@ class JournalError(GatehouseError):
 
 class JournalFull(JournalError):
     """The journal's size limit, or the disk, is full; nothing was written."""
+
+
+class QuarantineFull(JournalError):
+    """The quarantine's size limit is reached; the row was not kept."""
 
 
 class JournalLocked(JournalError):

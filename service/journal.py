@@ -10,8 +10,9 @@ Rules it keeps (design sections 3 to 5):
   ``fsync`` survives power loss once ``sync`` has returned.
 
 The folder holds ``lock``, the segments ``<sequence>-<id>.gh`` (their format: ``service.wire.record``),
-``damaged/`` for what cannot be read and ``rejected/`` for the blocks that ClickHouse will never take. A
-journal belongs to one actor; only ``read`` may be called from another thread.
+``<sequence>-<id>.progress`` beside those whose block ClickHouse refused (``service.progress``), and
+``damaged/`` for what cannot be read. A journal belongs to one actor; only ``read`` may be called from another
+thread.
 """
 
 import fcntl
@@ -27,6 +28,7 @@ from msgspec import Struct, structs
 from service import clock
 from service.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked
 from service.ingestion.rows import Entry
+from service.progress import PROGRESS_SUFFIX, Progress
 from service.segment import (
     FileSegment,
     MemorySegment,
@@ -37,17 +39,14 @@ from service.segment import (
     set_aside,
     set_tail_aside,
     translated,
-    write_segment,
-    write_text,
 )
 from service.wire import record
 
-__all__ = ["LOCK_FILE", "REJECTED_FOLDER", "Durability", "Journal", "JournalStatistics", "SegmentInfo"]
+__all__ = ["LOCK_FILE", "Durability", "Journal", "JournalStatistics", "SegmentInfo"]
 
 Durability = Literal["memory", "os", "fsync"]
 
 LOCK_FILE: Final = "lock"
-REJECTED_FOLDER: Final = "rejected"
 
 log: Final = logging.getLogger(__name__)
 
@@ -86,6 +85,7 @@ class Journal:
         self._open: OpenSegment | None = None  # begun by the first append after a rotate
         self._closed: dict[int, SegmentInfo] = {}  # by sequence, ascending: closed and not yet removed
         self._in_memory: dict[int, bytes] = {}  # the records of those closed segments that have no file
+        self._progress: dict[int, Progress] = {}  # by sequence: of segments that were or are being inserted
         self._leftover: list[SegmentInfo] = []  # removed, but the disk refused to delete the file
         self._closed_bytes = 0  # of _closed and _leftover: an append must not cost more with a long backlog
         self._next_sequence = 1
@@ -116,6 +116,9 @@ class Journal:
         except OSError as error:
             journal.close()
             raise translated(error, folder) from error
+        except JournalError:
+            journal.close()
+            raise
         return journal
 
     def append(self, payloads: Sequence[bytes]) -> None:
@@ -196,29 +199,19 @@ class Journal:
             self._leftover.append(known)
             self._delete_leftover()
         else:
+            self._progress.pop(known.sequence, None)
             self._closed_bytes -= known.bytes
 
-    def set_aside(self, segment: SegmentInfo, reason: str) -> None:
-        """Keep a closed segment in ``rejected/``, the reason beside it: ClickHouse will never take its block.
-
-        Where the disk refuses it stays where it is, and the next start tries its block again.
-        """
-        known = self._closed.pop(segment.sequence, None)
+    def progress(self, segment: SegmentInfo) -> Progress:
+        """Give what was decided of a closed segment's block after ClickHouse had refused it."""
+        known = self._progress.get(segment.sequence)
         if known is None:
-            return
-        self._closed_bytes -= known.bytes
-        target = self._folder / REJECTED_FOLDER / known.file_name
-        try:
-            make_folder(target.parent)
-            if known.sequence in self._in_memory:
-                write_segment(target, known, self._in_memory.pop(known.sequence))
-            else:
-                (self._folder / known.file_name).replace(target)
-            write_text(target.with_suffix(".txt"), reason + "\n")
-        except OSError as error:
-            log.error("journal: rejected segment %s cannot be set aside: %s", known.file_name, error.strerror)
-        else:
-            log.error("journal: rejected segment %s was moved to %s: %s", known.file_name, target, reason)
+            path = self._folder / segment.file_name if self.on_disk else None
+            known = Progress(
+                path.with_suffix(PROGRESS_SUFFIX) if path else None, sync=self._fdatasync is not None
+            )
+            self._progress[segment.sequence] = known
+        return known
 
     def statistics(self) -> JournalStatistics:
         """Tell how full the journal is; costs the same whatever the backlog."""
@@ -288,6 +281,22 @@ class Journal:
                 segment = self._without_tail(segment, tail, records=segment.records, problem=found.problem)
             if segment.records:
                 self._keep(segment)
+        self._recover_progress()
+
+    def _recover_progress(self) -> None:
+        by_name = {Path(segment.file_name).stem: segment for segment in self._closed.values()}
+        for path in sorted(self._folder.glob(f"*{PROGRESS_SUFFIX}")):
+            segment = by_name.get(path.stem)
+            if segment is None:
+                path.unlink()  # its segment was finished and deleted
+            else:
+                self._progress[segment.sequence] = Progress.load(path, sync=self._fdatasync is not None)
+
+    def _forget_progress(self, segment: SegmentInfo) -> None:
+        # After the segment, never before: without it the block would be tried as if nothing had happened.
+        progress = self._progress.pop(segment.sequence, None)
+        if progress is not None and progress.path is not None and progress.is_kept:
+            progress.path.unlink(missing_ok=True)
 
     def _without_tail(self, segment: SegmentInfo, tail: bytes, *, records: int, problem: str) -> SegmentInfo:
         """Set the unreadable end of a segment aside and give what is good in it."""
@@ -317,6 +326,7 @@ class Journal:
             segment = self._leftover[-1]
             try:
                 (self._folder / segment.file_name).unlink(missing_ok=True)
+                self._forget_progress(segment)
             except OSError as error:
                 log.warning("journal: %s cannot be deleted yet: %s", segment.file_name, error.strerror)
                 return

@@ -223,9 +223,31 @@ def write_segment(path: Path, segment: SegmentInfo, data: bytes) -> None:
     _write_file(path, record.encode_header(header) + data)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a note for people beside a segment. Raises OSError."""
-    _write_file(path, text.encode())
+def write_at(path: Path, data: bytes, *, at: int, sync: bool) -> None:
+    """Write at a place of a file, made if need be, and end it there: what lay behind is gone. Raises OSError.
+
+    With ``sync`` it survives the loss of power when this returns.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        os.ftruncate(descriptor, at)
+        os.lseek(descriptor, at, os.SEEK_SET)
+        _write_all(descriptor, data)
+        if sync:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if sync and not at:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the folder's names survive the loss of power. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def translated(error: OSError, path: Path) -> JournalError:
@@ -280,15 +302,7 @@ def _sync_and_close(descriptor: int, folder: Path | None, fdatasync: Callable[[i
     finally:
         os.close(descriptor)
     if folder is not None:
-        _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(folder)
 
 
 def _damaged_folder(folder: Path) -> Path:

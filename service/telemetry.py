@@ -88,9 +88,11 @@ GAUGES: Final = (
     Gauge("gatehouse.sessions.evicted", "sessions_evicted", "{session}", "Sessions ended early by the bound"),
     Gauge("gatehouse.events.waiting", "events_waiting", "{event}", "In the journal, not yet in ClickHouse"),
     Gauge("gatehouse.events.inserted", "events_inserted", "{event}", "In ClickHouse, since the start"),
-    Gauge(
-        "gatehouse.blocks.rejected", "blocks_rejected", "{block}", "Blocks that ClickHouse will never take"
-    ),
+    Gauge("gatehouse.blocks.rejected", "blocks_rejected", "{block}", "Blocks with rows ClickHouse refused"),
+    Gauge("gatehouse.blocks.postponed", "blocks_postponed", "{block}", "Waiting for room in quarantine"),
+    Gauge("gatehouse.rows.quarantined", "rows_quarantined", "{row}", "Refused since the start"),
+    Gauge("gatehouse.quarantine.rows", "quarantine_rows", "{row}", "Refused rows on disk"),
+    Gauge("gatehouse.quarantine.size", "quarantine_bytes", "By", "Refused rows on disk"),
     Gauge("gatehouse.inserts.failed", "insert_tries_failed", "{try}", "Tries that ClickHouse did not take"),
     Gauge("gatehouse.tables.stale", "tables_stale", "{table}", "Tables whose last refresh failed"),
 )

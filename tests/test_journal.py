@@ -19,9 +19,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from service.errors import JournalError, JournalFull, JournalLocked
+from service.errors import JournalCorrupt, JournalError, JournalFull, JournalLocked
 from service.ingestion.rows import Entry
 from service.journal import Durability, Journal, SegmentInfo
+from service.progress import Fate, Part, RowTable
 from service.wire import record
 from service.wire.record import encode_entry
 from tests.support.entries import make_entry
@@ -412,22 +413,63 @@ class TestFullDisk:
         assert list(folder.glob("*.gh")) == []
 
 
-class TestRejected:
-    @pytest.mark.parametrize("durability", ["memory", "os"])
-    def test_set_aside(self, folder: Path, durability: Durability) -> None:
-        """A block that ClickHouse never takes is kept in ``rejected/``, with the reason beside it."""
+class TestProgress:
+    """What was decided of a block that ClickHouse refused lives as long as its segment."""
+
+    PART = Part(RowTable.EVENTS, 0, 2)
+
+    @pytest.mark.parametrize(("durability", "kept"), [("memory", 0), ("os", 1), ("fsync", 1)])
+    def test_kept_beside_the_segment(self, folder: Path, durability: Durability, kept: int) -> None:
+        """It is there at once and gone with the segment; without durability it has no file."""
         journal = open_journal(folder, durability)
         append(journal, ONE)
+        asyncio.run(journal.sync())
         segment = rotated(journal)
 
-        journal.set_aside(segment, "Too old for the partition.")
-        journal.set_aside(segment, "Told twice.")
+        journal.progress(segment).note(self.PART, Fate.SPLIT)
+        files = list(folder.glob("*.progress"))
+        again = journal.progress(segment).fate(self.PART)
+        journal.remove(segment)
+
+        assert [path.stem for path in files] == [Path(segment.file_name).stem] * kept
+        assert again is Fate.SPLIT
+        assert list(folder.glob("*.progress")) == []
+
+    def test_read_by_the_next_process(self, folder: Path) -> None:
+        """A restart goes on where the insert stopped."""
+        journal = open_journal(folder)
+        append(journal, ONE)
+        segment = rotated(journal)
+        journal.progress(segment).note(self.PART, Fate.SPLIT)
         journal.close()
 
-        assert reopened(folder) == []
-        assert (folder / "rejected" / segment.file_name).stat().st_size == segment.bytes
-        reason = (folder / "rejected" / segment.file_name).with_suffix(".txt").read_text()
-        assert reason == "Too old for the partition.\n"
+        journal = open_journal(folder)
+        [found] = journal.pending()
+
+        assert journal.progress(found).fate(self.PART) is Fate.SPLIT
+
+    def test_outlives_its_segment_by_a_crash_only(self, folder: Path) -> None:
+        """One whose segment is gone is deleted by the next start."""
+        open_journal(folder).close()
+        (folder / f"{1:012d}-{'0' * 32}.progress").write_bytes(b"gatehouse progress 1\n")
+
+        open_journal(folder)
+
+        assert list(folder.glob("*.progress")) == []
+
+    def test_of_another_version(self, folder: Path) -> None:
+        """What cannot be understood stops the start: guessing could store rows twice. The lock is let go."""
+        journal = open_journal(folder)
+        append(journal, ONE)
+        segment = rotated(journal)
+        journal.close()
+        path = (folder / segment.file_name).with_suffix(".progress")
+        path.write_bytes(b"gatehouse progress 9\n")
+
+        with pytest.raises(JournalCorrupt, match="not written by this version"):
+            open_journal(folder)
+        path.unlink()
+        open_journal(folder)
 
 
 class TestSync:

@@ -22,7 +22,7 @@ from service import __version__
 from service.cli.context import SITES_FILE
 from service.cli.folder import admin_socket, prepare_folder
 from service.cli.preparation import Preparation
-from service.cli.stores import load_configured_tables, open_clickhouse
+from service.cli.stores import load_configured_tables, open_clickhouse, open_quarantine
 from service.clock import wall
 from service.config import Config, split_address
 from service.http.admin import admin_app
@@ -72,6 +72,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             config.data_dir / "journal", durability=config.durability, max_bytes=config.journal_max_bytes
         )
         stack.callback(journal.close)
+        quarantine = open_quarantine(config)
         telemetry = Telemetry()
         stack.callback(telemetry.stop, timeout_s=rest_s)
         sites = SqliteSiteStore(config.data_dir / SITES_FILE)
@@ -85,6 +86,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             site_store=sites,
             clickhouse=clickhouse,
             journal=journal,
+            quarantine=quarantine,
             tables=loaded.tables,
             telemetry=telemetry,
             clock=wall,

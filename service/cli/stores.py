@@ -7,6 +7,7 @@ from service.cli.folder import prepare_folder
 from service.clickhouse.connect import open_store
 from service.clickhouse.migrations import MigratableStore
 from service.config import Config
+from service.quarantine import QUARANTINE_FOLDER, Quarantine
 from service.tables import WatchedTables, load_tables
 
 
@@ -23,6 +24,15 @@ async def open_clickhouse(config: Config) -> AsyncIterator[MigratableStore]:
         yield store
     finally:
         await store.close()
+
+
+def open_quarantine(config: Config) -> Quarantine:
+    """Give the quarantine, for the process that holds the journal's lock. Raises JournalError."""
+    return Quarantine.open(
+        config.data_dir / QUARANTINE_FOLDER,
+        max_bytes=config.quarantine_max_bytes,
+        sync=config.durability == "fsync",
+    )
 
 
 def load_configured_tables(config: Config) -> WatchedTables:

@@ -1,8 +1,8 @@
 """What both stores have in common: blocks become checked columns, sent under a deduplication token.
 
-Each table of a block is one insert, so it is stored whole or not at all (a partition at a time), and its
-token is the block's id with the table's letter: sent again after a doubt, it is stored once where the table
-has a deduplication window.
+Each table of a block is one insert, and the server is told to make one block of all its pieces: so a refused
+one leaves nothing behind. Its token is the block's id with the table's letter: sent again after a doubt, it
+is stored once where the table has a deduplication window.
 """
 
 from abc import ABC, abstractmethod
@@ -24,6 +24,10 @@ from service.errors import StoreError, StoreUnavailable
 INSERT_SETTINGS: dict[str, str | int] = {
     "async_insert": 0,  # the answer means "stored", and at once
     "insert_deduplicate": 1,
+    # Whatever a user's profile says, the server must not store the first pieces of an insert before it has
+    # looked at the last: a block that is refused would be stored in part.
+    "min_insert_block_size_rows": 2**40,
+    "min_insert_block_size_bytes": 0,
     "materialized_views_ignore_errors": 1,  # reference 10.1
 }
 

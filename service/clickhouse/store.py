@@ -18,6 +18,8 @@ class BlockTrigger(enum.StrEnum):
     FAILURE = "failure"
     """The journal's segment takes nothing more."""
     REPLAY = "replay"
+    RETRY = "retry"
+    """It is one row of the quarantine."""
 
 
 class Block(Struct, frozen=True):

@@ -179,6 +179,12 @@ def decode_entry(payload: bytes) -> Entry:
     )
 
 
+def decode_event(values: object) -> ClickhouseEvent:
+    """Build an event's row of its fields as they were decoded. Raises RecordError."""
+    event: ClickhouseEvent = _build(_EVENT, values)
+    return event
+
+
 def decode_session(values: object) -> ClickhouseSession:
     """Build a session state of its fields as they were decoded. Raises RecordError."""
     session: ClickhouseSession = _build(_SESSION, values)

@@ -1,10 +1,12 @@
 import asyncio
 from pathlib import Path
 
-from actors.buffer import BlockLimits
+from actors.buffer import POSTPONED_RETRY_S, BlockLimits
 from actors.system import SystemSettings
 from service.clickhouse.store import BlockTrigger
+from service.ingestion.rows import ClickhouseEvent, ClickhouseSession
 from service.ingestion.verdict import BUFFERED, Retry, RetryReason
+from service.quarantine import read_rows
 from tests.support.memory_store import MemoryStore
 from tests.support.running_system import running_system
 
@@ -126,20 +128,83 @@ async def test_refusals_in_flight_do_not_break_later_sessions(tmp_path: Path) ->
         assert len(store.live_sessions()) == len({event.session_id for event in store.events})
 
 
-async def test_a_block_that_is_rejected_does_not_hold_up_the_next(tmp_path: Path) -> None:
-    """A block that ClickHouse will never take is kept beside the journal, and the others go on."""
+def _is_poison(row: ClickhouseEvent | ClickhouseSession) -> bool:
+    return (row.pathname if isinstance(row, ClickhouseEvent) else row.entry_page) == "/poison"
+
+
+async def test_a_row_that_is_refused_holds_nothing_up(tmp_path: Path) -> None:
+    """Rows that ClickHouse never takes go to the quarantine; their block's rest and the next one go on."""
     store = MemoryStore()
-    store.rejects = True
+    store.refuses = _is_poison
     async with running_system(tmp_path, store=store) as running:
-        await running.send(running.request(pathname="/poison"))
+        for visitor, pathname in enumerate(("/1", "/poison", "/2", "/3"), start=1):
+            await running.send(running.request(pathname=pathname, visitor=visitor))
         await running.system.flush()
-        store.rejects = False
-        await running.send(running.request(pathname="/good", visitor=2))
+        await running.send(running.request(pathname="/4", visitor=5))
+        await running.system.flush()
+        statistics = running.system.statistics
+
+        assert [event.pathname for event in store.events] == ["/1", "/2", "/3", "/4"]
+        assert [session.entry_page for session in store.live_sessions()] == ["/1", "/2", "/3", "/4"]
+        assert [(row.table, row.row) for row in read_rows(tmp_path / "quarantine")] == [
+            ("events", 1),
+            ("sessions", 1),
+        ]
+        assert (statistics["blocks_rejected"], statistics["blocks_inserted"]) == (1, 2)
+        assert (statistics["rows_quarantined"], statistics["quarantine_rows"]) == (2, 2)
+        assert statistics["events_inserted"] == 4
+        assert not list((tmp_path / "journal").glob("0*"))
+
+
+async def test_a_full_quarantine_loses_nothing_and_holds_nothing_up(tmp_path: Path) -> None:
+    """Refused rows without room wait in the journal, over a restart too; what is good is stored at once."""
+    store = MemoryStore()
+    store.refuses = _is_poison
+    async with running_system(tmp_path, store=store, quarantine_max_bytes=10) as running:
+        for visitor, pathname in enumerate(("/1", "/poison", "/2"), start=1):
+            await running.send(running.request(pathname=pathname, visitor=visitor))
+        await running.system.flush()
+        await running.send(running.request(pathname="/3", visitor=4))
+        await running.system.flush()
+        statistics = running.system.statistics
+
+        assert [event.pathname for event in store.events] == ["/1", "/2", "/3"]
+        assert (statistics["blocks_postponed"], statistics["quarantine_rows"]) == (1, 0)
+        assert statistics["events_waiting"] == 3
+        assert "full" in running.system.readiness().checks["quarantine"]
+        assert running.system.readiness().ready
+    store.refuses = lambda _: False
+    async with running_system(tmp_path, store=store) as running:
         await running.system.flush()
 
-        assert [event.pathname for event in store.events] == ["/good"]
-        assert running.system.statistics["blocks_rejected"] == 1
-        assert len(list((tmp_path / "journal" / "rejected").glob("*.gh"))) == 1
+        assert [event.pathname for event in store.events] == ["/1", "/2", "/3"]
+        assert len(store.live_sessions()) == 3
+        assert [(row.table, row.row) for row in read_rows(tmp_path / "quarantine")] == [
+            ("events", 1),
+            ("sessions", 1),
+        ]
+        assert not list((tmp_path / "journal").glob("0*"))
+        assert running.system.readiness().checks["quarantine"] == "ok"
+
+
+async def test_postponed_blocks_are_tried_again_after_a_while(tmp_path: Path) -> None:
+    """The disk may have room again without anybody saying so."""
+    store = MemoryStore()
+    store.refuses = _is_poison
+    async with running_system(tmp_path, store=store, settings=FAST) as running:
+        (tmp_path / "quarantine").rmdir()  # the disk refuses
+        await running.send(running.request(pathname="/poison"))
+        await running.system.flush()
+        assert running.system.statistics["blocks_postponed"] == 1
+
+        (tmp_path / "quarantine").mkdir()
+        running.clock.now += POSTPONED_RETRY_S
+        async with asyncio.timeout(10):
+            while running.system.statistics["events_waiting"]:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.005)
+
+        assert running.system.statistics["quarantine_rows"] == 2
+        assert running.system.statistics["blocks_postponed"] == 0
 
 
 async def test_memory_durability_leaves_no_file(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Verified against the real ones by ``tests/clickhouse``, which holds all stores t
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from service.clickhouse.store import Block, Column, CounterRow
 from service.errors import BlockRejected, StoreUnavailable
@@ -22,7 +22,8 @@ class MemoryStore:
         self.blocks: list[Block] = []
         """Every block offered while it was not away, repeated ones too."""
         self.away = False
-        self.rejects = False
+        self.refuses: Callable[[ClickhouseEvent | ClickhouseSession], bool] = lambda _: False
+        """Which rows it never takes; a table's rows come in together or not at all."""
         self.loses_answers = 0
         """So many times the block is stored and the answer lost."""
         self.offered = asyncio.Event()
@@ -37,12 +38,16 @@ class MemoryStore:
         self.offered.set()
         if self.away:
             raise StoreUnavailable("away, as the test wants it")
-        if self.rejects:
-            raise BlockRejected("rejected, as the test wants it")
         self.blocks.append(block)
-        if block.id not in self._tokens:
-            self._tokens.add(block.id)
+        if any(map(self.refuses, block.events)):
+            raise BlockRejected("an event is refused, as the test wants it")
+        if block.events and f"{block.id}-e" not in self._tokens:
+            self._tokens.add(f"{block.id}-e")
             self.events.extend(block.events)
+        if any(self.refuses(session) for _, session in block.sessions):
+            raise BlockRejected("a session is refused, as the test wants it")
+        if block.sessions and f"{block.id}-s" not in self._tokens:
+            self._tokens.add(f"{block.id}-s")
             self.sessions.extend(block.sessions)
         if self.loses_answers:
             self.loses_answers -= 1

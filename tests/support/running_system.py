@@ -13,6 +13,7 @@ from service.ingestion.event import Tables
 from service.ingestion.request import Request
 from service.ingestion.verdict import Buffered, Verdict
 from service.journal import Durability, Journal
+from service.quarantine import Quarantine
 from service.sites.records import Limits, ShieldKind, ShieldRule, SiteRecord, TrackerScriptConfiguration
 from service.sites.sqlite import SqliteSiteStore
 from service.snapshot import take_snapshot, write_snapshot
@@ -134,6 +135,7 @@ async def running_system(
     settings: SystemSettings = DEFAULTS,
     clock: SetClock | None = None,
     journal_max_bytes: int = 2**30,
+    quarantine_max_bytes: int = 2**30,
     durability: Durability = "os",
     domains: Sequence[str] = ("example.com",),
     refreshed: Sequence[Refreshable] = (),
@@ -150,6 +152,7 @@ async def running_system(
         site_store=sites,
         clickhouse=inside,
         journal=journal,
+        quarantine=Quarantine.open(folder / "quarantine", max_bytes=quarantine_max_bytes, sync=False),
         tables=tables(),
         telemetry=telemetry,
         clock=clock,

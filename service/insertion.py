@@ -1,0 +1,155 @@
+"""How a block gets into ClickHouse exactly once, also when ClickHouse refuses some of its rows.
+
+A block that is refused for its content is taken apart: each half is inserted as a block of its own, whose id
+is made of the block's id and the rows' places, and a half that is refused is halved again. So the same rows
+always go under the same deduplication token, and what was decided is on disk before anything follows from it
+(``service.progress``). A single row that is refused goes to the quarantine. Source: design sections 3 to 5.
+
+Both tables are taken apart on their own: an event whose session row is refused is stored all the same, and
+the other way round.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from msgspec import structs
+
+from service.clickhouse.store import Block, BlockTrigger, ClickhouseStore
+from service.clock import Clock
+from service.errors import BlockRejected, JournalError
+from service.ingestion.rows import ClickhouseEvent
+from service.progress import Fate, Part, Progress, RowTable
+from service.quarantine import Quarantine
+from service.wire.refused_row import RefusedRow
+
+MAX_SPLITS: Final = 2_000
+"""Of one block. What is refused afterwards goes to the quarantine as it is, its good rows too.
+
+A table that refuses every row must not cost two inserts a row of each block while the journal grows.
+"""
+
+log: Final = logging.getLogger(__name__)
+
+
+async def insert(
+    store: ClickhouseStore,
+    block: Block,
+    progress: Progress,
+    quarantine: Quarantine,
+    *,
+    created_ms: int,
+    now: Clock,
+) -> str:
+    """Store what ClickHouse takes of a block and keep the rest in the quarantine; once each.
+
+    Gives why the quarantine has not taken some rows, which wait in the journal then; empty when all is done.
+    ``created_ms`` is when the block was begun. Raises StoreUnavailable or JournalError: call again with the
+    same then, also after a restart.
+    """
+    if progress.is_untouched:
+        try:
+            await store.insert_block(block)
+        except BlockRejected as error:
+            log.warning("ClickHouse refuses block %s, it is taken apart to find the rows", block.id)
+            log.debug("Block %s: %s", block.id, error)
+        else:
+            return ""
+    return await _Bisection(store, block, progress, quarantine, created_ms, now).run()
+
+
+async def insert_again(store: ClickhouseStore, row: RefusedRow) -> None:
+    """Store a row of the quarantine, once however often it is called. Raises StoreError."""
+    if isinstance(row.values, ClickhouseEvent):
+        block = Block(id=row.id, trigger=BlockTrigger.RETRY, events=[row.values], sessions=[])
+    else:
+        block = Block(id=row.id, trigger=BlockTrigger.RETRY, events=[], sessions=[(row.sign, row.values)])
+    await store.insert_block(block)
+
+
+class _Bisection:
+    """One block on its way to be taken apart; holds nothing that a next try would miss."""
+
+    def __init__(
+        self,
+        store: ClickhouseStore,
+        block: Block,
+        progress: Progress,
+        quarantine: Quarantine,
+        created_ms: int,
+        now: Clock,
+    ) -> None:
+        self._store = store
+        self._block = block
+        self._progress = progress
+        self._quarantine = quarantine
+        self._created_ms = created_ms
+        self._now = now
+        self._problem = ""  # the first that the quarantine had
+
+    async def run(self) -> str:
+        for table, rows in (
+            (RowTable.EVENTS, len(self._block.events)),
+            (RowTable.SESSIONS, len(self._block.sessions)),
+        ):
+            if rows:
+                await self._place(Part(table, 0, rows))
+        return self._problem
+
+    async def _place(self, whole: Part) -> None:
+        parts = [whole]
+        while parts:
+            part = parts.pop()
+            fate = self._progress.fate(part) or await self._try(part)
+            if fate is Fate.SPLIT:
+                parts.extend(reversed(part.halves()))
+            elif fate is Fate.GIVEN_UP:
+                await self._give_up(part)
+
+    async def _try(self, part: Part) -> Fate:
+        """Insert a part and give what was decided of it."""
+        try:
+            await self._store.insert_block(self._cut(part))
+        except BlockRejected as error:
+            may_split = part.rows > 1 and self._progress.splits < MAX_SPLITS
+            fate, reason = (Fate.SPLIT, "") if may_split else (Fate.GIVEN_UP, str(error))
+        else:
+            fate, reason = Fate.FINISHED, ""
+        await asyncio.to_thread(self._progress.note, part, fate, reason)  # the disk may take its time
+        return fate
+
+    async def _give_up(self, part: Part) -> None:
+        try:
+            await asyncio.to_thread(self._keep, part)
+        except JournalError as error:
+            self._problem = self._problem or str(error)
+        else:
+            await asyncio.to_thread(self._progress.note, part, Fate.FINISHED)
+
+    def _keep(self, part: Part) -> None:
+        now_ms = int(self._now() * 1000)
+        reason = self._progress.reason(part)
+        for place in range(part.first, part.end):
+            if part.table is RowTable.EVENTS:
+                event = self._block.events[place]
+                row = RefusedRow(self._block.id, "events", place, now_ms, reason, 0, event)
+            else:
+                sign, state = self._block.sessions[place]
+                row = RefusedRow(self._block.id, "sessions", place, now_ms, reason, sign, state)
+            self._quarantine.add(row, created_ms=self._created_ms)
+
+    def _cut(self, part: Part) -> Block:
+        """Give a part as a block. The whole table keeps the block's id: it may be stored already."""
+        block = self._block
+        is_events = part.table is RowTable.EVENTS
+        is_whole = part.rows == len(block.events if is_events else block.sessions)
+        if part.rows == 1:
+            name = f"{block.id}-{part.table}-{part.first}"
+        else:
+            name = f"{block.id}-{part.first}-{part.end}"
+        return structs.replace(
+            block,
+            id=block.id if is_whole else name,
+            events=block.events[part.first : part.end] if is_events else [],
+            sessions=[] if is_events else block.sessions[part.first : part.end],
+        )
