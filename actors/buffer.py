@@ -14,6 +14,7 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterator
 from typing import ClassVar
 
 from msgspec import Struct
@@ -27,6 +28,8 @@ from service.errors import JournalError
 from service.ingestion.rows import Entry
 from service.journal import Journal
 from service.segment import SegmentInfo
+from service.tracing.records import BlockTrace, SiteTrace, Write, note_failed_write
+from service.tracing.spans import Tracing
 from service.wire.record import encode_entry
 
 log = logging.getLogger(__name__)
@@ -54,14 +57,21 @@ class BlockLimits(Struct, frozen=True):
 class _Waiting:
     """A closed block that is not in ClickHouse yet."""
 
-    __slots__ = ("entries", "events", "segment", "trigger")
+    __slots__ = ("entries", "events", "segment", "trace", "trigger")
 
-    def __init__(self, segment: SegmentInfo, trigger: BlockTrigger, entries: list[Entry] | None) -> None:
+    def __init__(
+        self,
+        segment: SegmentInfo,
+        trigger: BlockTrigger,
+        entries: list[Entry] | None,
+        trace: BlockTrace | None = None,
+    ) -> None:
         self.segment = segment
         self.trigger = trigger
         self.entries = entries
         """None: on disk only."""
         self.events = segment.records
+        self.trace = trace
 
 
 class BufferActor(Actor):
@@ -71,13 +81,22 @@ class BufferActor(Actor):
     mailbox_bound: ClassVar[int] = 20_000
 
     def __init__(
-        self, journal: Journal, inserter: Ref[Insert], limits: BlockLimits, clock: Clock, status: Status
+        self,
+        journal: Journal,
+        inserter: Ref[Insert],
+        limits: BlockLimits,
+        clock: Clock,
+        status: Status,
+        tracing: Tracing | None = None,
     ) -> None:
         self._journal = journal
         self._inserter = inserter
         self._limits = limits
         self._clock = clock
         self._status = status
+        self._tracing = tracing
+        self._open_trace: BlockTrace | None = None
+        """Follows the open block, from its first entry on."""
         self._open: list[Entry] = []
         self._open_bytes = 0
         self._opened_at = 0.0
@@ -126,12 +145,15 @@ class BufferActor(Actor):
         if not entries:
             return
         payloads = [encode_entry(entry) for entry in entries]
+        began = self._tracing.now() if self._tracing is not None else 0
         try:
             self._journal.append(payloads)
             await self._journal.sync()
         except JournalError as error:
             self._status.journal_error = str(error)
             log.error("The journal refuses to be written, senders are told to try again: %s", error)
+            if self._tracing is not None:
+                note_failed_write(_traces(accepted), Write(began, self._tracing.now(), failed=True))
             for envelope in accepted:
                 self._refused_epochs[envelope.message.site_id] = envelope.message.epoch
                 envelope.reply(value=False)
@@ -140,6 +162,8 @@ class BufferActor(Actor):
             return
         if not self._open:
             self._opened_at = self._clock()
+        if self._tracing is not None:
+            self._follow(self._tracing, accepted, began)
         self._open.extend(entries)
         self._open_bytes += sum(map(len, payloads))
         self._status.journal_error = None
@@ -148,6 +172,11 @@ class BufferActor(Actor):
             envelope.reply(value=True)
         if len(self._open) >= self._limits.max_rows or self._open_bytes >= self._limits.max_bytes:
             self._close(BlockTrigger.SIZE)
+
+    def _follow(self, tracing: Tracing, envelopes: list[Envelope], began: int) -> None:
+        if self._open_trace is None:
+            self._open_trace = tracing.begin_block()
+        self._open_trace.note_write(_traces(envelopes), Write(began, tracing.now(), failed=False))
 
     def _in_force(self, envelope: Envelope) -> bool:
         append = envelope.message
@@ -165,8 +194,9 @@ class BufferActor(Actor):
         if segment is None:
             return
         keep = len(self._waiting) < self._limits.max_waiting or not self._journal.on_disk
-        self._waiting.append(_Waiting(segment, trigger, self._open if keep else None))
+        self._waiting.append(_Waiting(segment, trigger, self._open if keep else None, self._open_trace))
         self._open = []
+        self._open_trace = None
         self._open_bytes = 0
         self._insert_next()
 
@@ -177,7 +207,9 @@ class BufferActor(Actor):
         future = asyncio.get_running_loop().create_future()
         future.add_done_callback(self._insert_done)
         self._inserting = True
-        envelope = Envelope(Insert(head.segment, head.trigger, head.entries), future)
+        if head.trace is None and self._tracing is not None:
+            head.trace = self._tracing.begin_block()  # of an earlier life
+        envelope = Envelope(Insert(head.segment, head.trigger, head.entries, head.trace), future)
         if not self._inserter.offer(envelope):
             envelope.fail(MailboxFull("the inserter takes no block"))
 
@@ -198,6 +230,7 @@ class BufferActor(Actor):
             case Postponed():
                 block = self._waiting.popleft()
                 block.entries = None
+                block.trace = None  # it ended here; the next attempt is another
                 if not self._postponed:
                     self._resume_at = self._clock() + POSTPONED_RETRY_S
                 self._postponed.append(block)
@@ -230,3 +263,7 @@ class BufferActor(Actor):
         waiting = sum(block.events for block in self._waiting) + len(self._open)
         if waiting:
             log.info("%d events wait in the journal for the next start", waiting)
+
+
+def _traces(envelopes: list[Envelope]) -> Iterator[SiteTrace]:
+    return (trace for envelope in envelopes for trace in envelope.message.traces)

@@ -19,6 +19,7 @@ from service.ingestion.request import Request
 from service.ingestion.spam import is_spam_referrer
 from service.ingestion.verdict import Buffered, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.telemetry import Telemetry
+from service.tracing.records import RequestTrace, SiteTrace
 
 LOCK_TIMEOUT = Dropped(DropReason.LOCK_TIMEOUT)
 NOT_FOUND = Dropped(DropReason.NOT_FOUND)
@@ -40,9 +41,11 @@ class Pending:
         self._missing = len(request.domains)
         self._verdicts: list[Verdict] = [OVERLOADED] * self._missing
 
-    def settle(self, index: int, event: Event, verdict: Verdict) -> None:
+    def settle(self, index: int, event: Event, verdict: Verdict, trace: SiteTrace | None) -> None:
         """Note the verdict for the domain at ``index`` and count it."""
         self._verdicts[index] = verdict
+        if trace is not None:
+            trace.settle(verdict)
         self._front.count(event, verdict)
         self._missing -= 1
         if not self._missing:
@@ -59,8 +62,10 @@ class Offered(Envelope):
 
     __slots__ = ("_index", "_pending", "_settled")
 
-    def __init__(self, event: Event, deadline: float, pending: Pending, index: int) -> None:
-        super().__init__(Offer(event), None, deadline)
+    def __init__(
+        self, event: Event, deadline: float, pending: Pending, index: int, trace: SiteTrace | None
+    ) -> None:
+        super().__init__(Offer(event, trace), None, deadline)
         self._pending = pending
         self._index = index
         self._settled = False
@@ -74,7 +79,8 @@ class Offered(Envelope):
         """Give the verdict; a later one is ignored."""
         if not self._settled:
             self._settled = True
-            self._pending.settle(self._index, self.message.event, value)
+            offer = self.message
+            self._pending.settle(self._index, offer.event, value, offer.trace)
 
     def fail(self, error: BaseException) -> None:
         """Turn an error of the actor system into a verdict."""
@@ -161,10 +167,10 @@ class FrontActor(Actor):
         deadline = asyncio.get_running_loop().time() + self._ask_timeout_s
         for envelope in envelopes:
             match envelope.message:
-                case Ingest(request=request):
-                    self._ingest(request, envelope, deadline)
-                case IngestBatch(requests=requests):
-                    self._ingest_batch(requests, envelope, deadline)
+                case Ingest(request=request, trace=trace):
+                    self._ingest(request, envelope, deadline, trace)
+                case IngestBatch(requests=requests, trace=trace):
+                    self._ingest_batch(requests, envelope, deadline, trace)
                 case Tick():
                     self._expire(deadline - self._ask_timeout_s)
                 case CloseDoor():
@@ -182,28 +188,37 @@ class FrontActor(Actor):
             case Retry(reason=reason):
                 self._telemetry.emit_telemetry_refused(reason)
 
-    def _ingest(self, request: Request, envelope: Envelope, deadline: float) -> None:
+    def _ingest(
+        self, request: Request, envelope: Envelope, deadline: float, trace: RequestTrace | None
+    ) -> None:
         refusal = self._refusal()
         self.in_flight += 1
         pending = Pending(self, request, envelope)
         spam = is_spam_referrer(request.referrer, self._tables.spam.value)
         for index, domain in enumerate(request.domains):
             event = Event(domain=domain, request=request)
+            site = trace.begin_event(event) if trace is not None else None
             if refusal is not None:
-                pending.settle(index, event, refusal)
+                pending.settle(index, event, refusal, site)
             elif spam:
-                pending.settle(index, event, SPAM_REFERRER)
+                pending.settle(index, event, SPAM_REFERRER, site)
             else:
-                self._offer(Offered(event, deadline, pending, index), domain)
+                self._offer(Offered(event, deadline, pending, index, site), domain)
 
-    def _ingest_batch(self, requests: Sequence[Request], envelope: Envelope, deadline: float) -> None:
+    def _ingest_batch(
+        self,
+        requests: Sequence[Request],
+        envelope: Envelope,
+        deadline: float,
+        trace: RequestTrace | None,
+    ) -> None:
         if not requests:
             envelope.reply([])
             return
         batch = Batch(envelope, len(requests))
         # In the order of their times: back-dated events form the sessions they would have formed then.
         for index in sorted(range(len(requests)), key=lambda index: requests[index].timestamp):
-            self._ingest(requests[index], BatchItem(batch, index), deadline)
+            self._ingest(requests[index], BatchItem(batch, index), deadline, trace)
 
     def _offer(self, offered: Offered, domain: str) -> None:
         site_id = self._directory.find(domain)

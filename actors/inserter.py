@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import ClassVar, TypeVar
 
 from actors.messages import Insert, Inserted, Postponed
@@ -24,6 +25,7 @@ from service.journal import Journal
 from service.progress import RowTable
 from service.quarantine import Quarantine
 from service.segment import SegmentInfo
+from service.tracing.records import BlockResult, BlockTrace
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +53,17 @@ class InserterActor(Actor):
 
     async def receive(self, envelope: Envelope) -> None:
         """Insert the block and answer what became of it."""
+        message: Insert = envelope.message
+        if message.trace is None:
+            envelope.reply(await self._put(message))
+            return
+        with message.trace.current():
+            envelope.reply(await self._put(message))
+
+    async def _put(self, message: Insert) -> Inserted | Postponed:
         # In a thread: reading and coalescing ten thousand entries would hold the loop for milliseconds.
-        block = await self._persist("read", lambda: asyncio.to_thread(self._build, envelope.message))
-        envelope.reply(await self._insert(block, envelope.message.segment))
+        block = await self._persist("read", lambda: asyncio.to_thread(self._build, message))
+        return await self._insert(block, message.segment, message.trace)
 
     def _build(self, insert: Insert) -> Block:
         entries = insert.entries if insert.entries is not None else self._journal.read(insert.segment)
@@ -64,7 +74,9 @@ class InserterActor(Actor):
             sessions=coalesce(entries),
         )
 
-    async def _insert(self, block: Block, segment: SegmentInfo) -> Inserted | Postponed:
+    async def _insert(
+        self, block: Block, segment: SegmentInfo, trace: BlockTrace | None
+    ) -> Inserted | Postponed:
         progress = self._journal.progress(segment)
 
         def attempt() -> Awaitable[str]:
@@ -78,13 +90,17 @@ class InserterActor(Actor):
             )
 
         status = self._status
-        problem = await self._persist(f"insert {block.id}", attempt)
+        problem = await self._persist(
+            f"insert {block.id}", attempt if trace is None else partial(_followed, trace, attempt)
+        )
+        refused_events = progress.given_up(RowTable.EVENTS)
+        refused = refused_events + progress.given_up(RowTable.SESSIONS)
+        if trace is not None:
+            trace.finish(BlockResult(block.id, block.trigger, len(block.events), refused, bool(problem)))
         if problem:
             status.quarantine_error = problem
             log.error("Rows of block %s that ClickHouse refuses wait: %s", block.id, problem)
             return Postponed()
-        refused_events = progress.given_up(RowTable.EVENTS)
-        refused = refused_events + progress.given_up(RowTable.SESSIONS)
         if refused:
             status.quarantine_error = None
             log.error(
@@ -117,6 +133,11 @@ class InserterActor(Actor):
                     log.info("%s worked after %d tries", what, tries + 1)
                 self._status.clickhouse_error = None
                 return result
+
+
+async def _followed(trace: BlockTrace, attempt: Callable[[], Awaitable[R]]) -> R:
+    with trace.insert():
+        return await attempt()
 
 
 def _wait_s(tries: int) -> float:

@@ -16,6 +16,7 @@ from service.ingestion.rows import ClickhouseSession, Entry
 from service.ingestion.site import Site
 from service.ingestion.verdict import Buffered, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.segment import SegmentInfo
+from service.tracing.records import BlockTrace, RequestTrace, SiteTrace
 
 # -- to every actor
 # ---------------------------------------------------------------------------------------------------
@@ -35,12 +36,15 @@ class Ingest(Struct, frozen=True):
     """Judge one request; answered with BuildResult."""
 
     request: Request
+    trace: RequestTrace | None = None
 
 
 class IngestBatch(Struct, frozen=True):
     """Judge the requests of one batch, in the order given; answered with a list of BuildResult."""
 
     requests: Sequence[Request]
+    trace: RequestTrace | None = None
+    """One for all of them: they came together."""
 
 
 class BuildResult(Struct, frozen=True):
@@ -79,6 +83,7 @@ class Offer(Struct, frozen=True):
     """Judge one event for this site; answered with a Verdict."""
 
     event: Event
+    trace: SiteTrace | None = None
 
 
 class SiteChanged(Struct, frozen=True):
@@ -122,6 +127,7 @@ class Insert(Struct, frozen=True):
     trigger: BlockTrigger
     entries: Sequence[Entry] | None
     """None: they are to be read from the journal."""
+    trace: BlockTrace | None = None
 
 
 class Inserted(Struct, frozen=True):
@@ -150,6 +156,8 @@ class Append(Struct, frozen=True):
     site_id: int
     epoch: int
     entries: Sequence[Entry]
+    traces: Sequence[SiteTrace] = ()
+    """Of those entries whose way is followed."""
 
 
 class Flush(Struct, frozen=True):

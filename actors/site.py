@@ -37,6 +37,7 @@ from service.ingestion.shields import CompiledShields, compile_shields
 from service.ingestion.site import Site
 from service.ingestion.verdict import BUFFERED, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.sites.cache import SiteCache
+from service.tracing.records import SiteTrace
 from service.wire.record import RecordError
 from service.wire.snapshot import Memory, decode_memory, encode_memory
 
@@ -154,16 +155,21 @@ class SiteActor(Actor):
         now = self._around.clock()
         entries: list[Entry] = []
         senders: list[Envelope] = []
+        traces: list[SiteTrace] = []
         for envelope in envelopes:
             match envelope.message:
-                case Offer(event=event):
+                case Offer(event=event, trace=trace):
                     self._last_used = now
+                    if trace is not None:
+                        trace.take_up()
                     verdict = self._judge(event, now)
                     if isinstance(verdict, Entry):
                         # From here on the journal decides, and the sender waits for its word.
                         envelope.claim()
                         entries.append(verdict)
                         senders.append(envelope)
+                        if trace is not None:
+                            traces.append(trace)
                     else:
                         envelope.reply(verdict)
                 case SiteChanged(site=site):
@@ -178,7 +184,7 @@ class SiteActor(Actor):
                 case Tick(now=tick):
                     self._tick(tick, alone=len(envelopes) == 1)
         if entries:
-            self._append(entries, senders)
+            self._append(entries, senders, traces)
 
     async def on_stop(self, reason: object) -> None:
         """Give the session budget back."""
@@ -238,9 +244,11 @@ class SiteActor(Actor):
         entry = self._sessions.register(event, now=now)
         return entry if entry is not None else DROPPED[DropReason.NO_SESSION_FOR_ENGAGEMENT]
 
-    def _append(self, entries: Sequence[Entry], senders: Sequence[Envelope]) -> None:
+    def _append(
+        self, entries: Sequence[Entry], senders: Sequence[Envelope], traces: Sequence[SiteTrace]
+    ) -> None:
         assert self._sessions is not None, "entries come out of sessions"
-        append = Append(self._id, self._epoch, entries)
+        append = Append(self._id, self._epoch, entries, traces)
         appending = Appending(append, senders, self._sessions.take_undo())
         if not self._around.buffer.offer(appending):
             self._sessions.roll_back(appending.undo)

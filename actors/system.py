@@ -39,6 +39,8 @@ from service.quarantine import Quarantine
 from service.sites.cache import SiteCache
 from service.sites.store import SiteStore
 from service.telemetry import Telemetry
+from service.tracing.records import RequestTrace
+from service.tracing.spans import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +102,7 @@ class System:
         settings: SystemSettings,
         memories: dict[int, bytes] | None = None,
         refreshed: Sequence[Refreshable] = (),
+        tracing: Tracing | None = None,
     ) -> None:
         self._site_store = site_store
         self._clickhouse = clickhouse
@@ -107,6 +110,7 @@ class System:
         self._quarantine = quarantine
         self._tables = tables
         self._telemetry = telemetry
+        self._tracing = tracing
         self._clock = clock
         self._settings = settings
         self._refreshed = refreshed
@@ -167,7 +171,10 @@ class System:
             shutdown_s=INSERTER_SHUTDOWN_S,
         )
         buffer = await self._start_child(
-            "buffer", lambda: BufferActor(self._journal, inserter, settings.block, self._clock, self._status)
+            "buffer",
+            lambda: BufferActor(
+                self._journal, inserter, settings.block, self._clock, self._status, self._tracing
+            ),
         )
         self._around = SiteSurroundings(
             sites=self._site_cache,
@@ -206,20 +213,23 @@ class System:
         await self._site_cache.close()
         return memories
 
-    async def build_and_buffer(self, request: Request) -> BuildResult:
+    async def build_and_buffer(self, request: Request, trace: RequestTrace | None = None) -> BuildResult:
         """Judge one request for each of its domains; what is ``Buffered`` is in the journal."""
         future: asyncio.Future[BuildResult] = asyncio.get_running_loop().create_future()
-        if not self._accepting or not self._tree["front"].offer(Envelope(Ingest(request), future)):
+        if not self._accepting or not self._tree["front"].offer(Envelope(Ingest(request, trace), future)):
             return self._refused(request)
         return await future
 
-    async def build_and_buffer_batch(self, requests: Sequence[Request]) -> list[BuildResult]:
+    async def build_and_buffer_batch(
+        self, requests: Sequence[Request], trace: RequestTrace | None = None
+    ) -> list[BuildResult]:
         """Judge the requests of one batch.
 
         They are taken in the order of their times, answered in the order given.
         """
         future: asyncio.Future[list[BuildResult]] = asyncio.get_running_loop().create_future()
-        if not self._accepting or not self._tree["front"].offer(Envelope(IngestBatch(requests), future)):
+        message = IngestBatch(requests, trace)
+        if not self._accepting or not self._tree["front"].offer(Envelope(message, future)):
             return [self._refused(request) for request in requests]
         return await future
 

@@ -268,6 +268,22 @@ class Config(Struct, frozen=True, kw_only=True):
             allowed="http://host:4318",
         ),
     ] = None
+    trace_ratio: Annotated[
+        float,
+        Meta(ge=0, le=1),
+        About(
+            "Requests that are traced, where no trusted proxy has decided (`traceparent`).",
+            unit="share of all",
+        ),
+    ] = 0.01
+    trace_slow_s: Annotated[
+        float,
+        Meta(ge=0.001, le=3600),
+        About(
+            "Requests and inserts that take longer are traced whatever the ratio, as are those that fail.",
+            unit="seconds",
+        ),
+    ] = 0.5
     shutdown_deadline_s: Annotated[
         float,
         Meta(ge=0.1, le=3600),

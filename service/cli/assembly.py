@@ -38,6 +38,8 @@ from service.snapshot import take_snapshot, write_snapshot
 from service.tables import WatchedTables
 from service.tables.spam import SpamRefresh
 from service.telemetry import Telemetry
+from service.tracing.export import start_tracing
+from service.tracing.spans import Sampling, Tracing, current_traceparent
 from service.wire.forwarded import TrustedProxies
 
 log = logging.getLogger(__name__)
@@ -46,8 +48,8 @@ DRAIN_SHARE: Final = 0.8
 """Part of the shutdown deadline for what is in flight."""
 
 SNAPSHOT_FILE: Final = "sessions.snapshot"
-OTHERS: Final = 4
-"""They share the rest: the connections of the three listeners, and the collector of telemetry."""
+OTHERS: Final = 5
+"""They share the rest: the connections of the three listeners, the metrics and the spans on their way."""
 
 
 class Running(Struct, frozen=True):
@@ -75,10 +77,13 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
         quarantine = open_quarantine(config)
         telemetry = Telemetry()
         stack.callback(telemetry.stop, timeout_s=rest_s)
+        tracing = _start_tracing(stack, config, rest_s)
         sites = SqliteSiteStore(config.data_dir / SITES_FILE)
         stack.push_async_callback(sites.close)
         await sites.start()
-        clickhouse = await stack.enter_async_context(open_clickhouse(config))
+        clickhouse = await stack.enter_async_context(
+            open_clickhouse(config, current_traceparent=current_traceparent)
+        )
         preparation = Preparation(clickhouse, config)
         await preparation.begin()
         loaded = load_configured_tables(config)
@@ -93,6 +98,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             settings=_system_settings(config),
             memories=take_snapshot(config.data_dir / SNAPSHOT_FILE, now=wall()),
             refreshed=_refreshed(config, loaded),
+            tracing=tracing,
         )
         telemetry.start(
             version=__version__, otlp_endpoint=config.otlp_endpoint, statistics=lambda: system.statistics
@@ -107,12 +113,22 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             trusted_proxies=proxies,
             clock=wall,
         )
-        public = _public_app(config, system, proxies)
+        public = _public_app(config, system, proxies, tracing)
         listeners = await _prepare_listeners(stack, config, public, admin_api, rest_s)
         stack.push_async_callback(_stop, system, config.data_dir / SNAPSHOT_FILE, drain_s)
         await system.start()
         events_url, admin_url = await _listen(stack, config, listeners)
         yield Running(events_url=events_url, admin_url=admin_url, preparation=preparation)
+
+
+def _start_tracing(stack: AsyncExitStack, config: Config, rest_s: float) -> Tracing | None:
+    """Begin to make spans if there is a collector for them."""
+    if config.otlp_endpoint is None:
+        return None
+    sampling = Sampling(ratio=config.trace_ratio, slow_s=config.trace_slow_s)
+    queue, tracing = start_tracing(config.otlp_endpoint, sampling=sampling, version=__version__)
+    stack.callback(queue.stop, timeout_s=rest_s)
+    return tracing
 
 
 async def _stop(system: System, snapshot: Path, deadline_s: float) -> None:
@@ -165,7 +181,9 @@ async def _listen(stack: AsyncExitStack, config: Config, listeners: Listeners) -
     return events_url, admin_url
 
 
-def _public_app(config: Config, system: System, proxies: TrustedProxies) -> web.Application:
+def _public_app(
+    config: Config, system: System, proxies: TrustedProxies, tracing: Tracing | None
+) -> web.Application:
     settings = PublicSettings(
         trusted_proxies=proxies,
         sender_token=ensure_token(config.data_dir / SENDER_TOKEN_FILE),
@@ -173,7 +191,7 @@ def _public_app(config: Config, system: System, proxies: TrustedProxies) -> web.
         drop_reasons_header=config.drop_reasons_header,
         geo_database=_geo_type(config.geo_database),
     )
-    return public_app(system=system, settings=settings, clock=wall)
+    return public_app(system=system, settings=settings, clock=wall, tracing=tracing)
 
 
 def _geo_type(path: Path | None) -> str:

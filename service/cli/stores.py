@@ -1,6 +1,6 @@
 """Opens what a command works on when no service runs, or what the service is built from."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from service.cli.folder import prepare_folder
@@ -12,14 +12,22 @@ from service.tables import WatchedTables, load_tables
 
 
 @asynccontextmanager
-async def open_clickhouse(config: Config) -> AsyncIterator[MigratableStore]:
+async def open_clickhouse(
+    config: Config, *, current_traceparent: Callable[[], str | None] = lambda: None
+) -> AsyncIterator[MigratableStore]:
     """Give the configured store, which is opened at its first use, and close it in the end.
 
+    ``current_traceparent`` names the span that ClickHouse's own are to be below; the embedded store has none.
     Raises ConfigError when the data folder or the URL cannot be used.
     """
     prepare_folder(config.data_dir)
     folder = config.data_dir / "clickhouse"
-    store = open_store(kind=config.store, url=config.clickhouse_url, folder=folder)
+    store = open_store(
+        kind=config.store,
+        url=config.clickhouse_url,
+        folder=folder,
+        current_traceparent=current_traceparent,
+    )
     try:
         yield store
     finally:

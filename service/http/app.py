@@ -9,6 +9,7 @@ from service.http.answers import Answers
 from service.http.events import EventRoutes
 from service.http.health import HealthRoutes
 from service.http.settings import EventSystem, PublicSettings
+from service.tracing.spans import Tracing
 
 MAX_LINE_BYTES: Final = 8192
 """Security limit on the request line, and on the value of one header, as in the reference's web server."""
@@ -19,12 +20,15 @@ LINGER_S: Final = 1.0
 """How long the rest of a refused body is read and thrown away, so that its sender gets to see the answer."""
 
 
-def public_app(*, system: EventSystem, settings: PublicSettings, clock: Clock) -> web.Application:
+def public_app(
+    *, system: EventSystem, settings: PublicSettings, clock: Clock, tracing: Tracing | None = None
+) -> web.Application:
     """Give the public listener as an aiohttp application; it keeps its own limits on bodies."""
     answers = Answers()
     app = web.Application()
     app.add_routes(HealthRoutes(system=system, settings=settings, answers=answers).routes())
-    app.add_routes(EventRoutes(system=system, settings=settings, clock=clock, answers=answers).routes())
+    events = EventRoutes(system=system, settings=settings, clock=clock, answers=answers, tracing=tracing)
+    app.add_routes(events.routes())
     return app
 
 

@@ -5,7 +5,6 @@ come CORS, the method override, the route, the ``Accept`` check, and last a trac
 """
 
 import hmac
-import socket
 from typing import Final
 
 from aiohttp import web
@@ -15,9 +14,13 @@ from actors.runtime import ActorError
 from service.clock import Clock
 from service.http.answers import PREFLIGHT, Answers
 from service.http.body import BodyTrouble, read_body
+from service.http.peer import find_peer
 from service.http.settings import EventSystem, PublicSettings
+from service.http.tracing import Handler, TracedHandler, traced
 from service.ingestion.raw_event import RawEvent
 from service.ingestion.request import Request, build_request
+from service.tracing.records import RequestTrace
+from service.tracing.spans import Tracing
 from service.wire import batch
 from service.wire.accept import choose_format
 from service.wire.event_api import BodyKind, Decoded, Refused, body_kind, broken_off, decode_event, too_large
@@ -30,8 +33,6 @@ OVERRIDING_METHODS: Final = frozenset({"PUT", "PATCH", "DELETE"})
 METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 KINDS_READ_FIRST: Final = frozenset({BodyKind.JSON, BodyKind.URLENCODED, BodyKind.MULTIPART})
 
-UNKNOWN_PEER: Final = "unknown"
-
 _ACCEPT: Final = istr("Accept")
 _AUTHORIZATION: Final = istr("Authorization")
 _CONTENT_TYPE: Final = istr("Content-Type")
@@ -43,23 +44,30 @@ class EventRoutes:
     """The handlers that take events, and the one for everything that is not there."""
 
     def __init__(
-        self, *, system: EventSystem, settings: PublicSettings, clock: Clock, answers: Answers
+        self,
+        *,
+        system: EventSystem,
+        settings: PublicSettings,
+        clock: Clock,
+        answers: Answers,
+        tracing: Tracing | None = None,
     ) -> None:
         self._system = system
         self._settings = settings
         self._clock = clock
         self._answers = answers
         self._token = settings.sender_token.encode()
+        self._tracing = tracing
 
     def routes(self) -> list[web.RouteDef]:
         """Give the routes, the last of which takes everything."""
         return [
-            web.post("/api/event", self.take_event),
-            web.post("/api/events", self.take_events),
+            web.post("/api/event", self._followed(self.take_event, "/api/event")),
+            web.post("/api/events", self._followed(self.take_events, "/api/events")),
             web.route("*", "/{anything:.*}", self.find_nothing),
         ]
 
-    async def take_event(self, request: web.Request) -> web.Response:
+    async def take_event(self, request: web.Request, trace: RequestTrace | None = None) -> web.Response:
         """Take one event of a tracker."""
         content_type = request.headers.get(_CONTENT_TYPE)
         kind = body_kind(content_type)
@@ -75,9 +83,9 @@ class EventRoutes:
             return self._answers.view_error(request, NOT_ACCEPTABLE, wanted=wanted)
         if kind is BodyKind.RAW:
             event = await self._decode(request, kind, content_type)
-        return self._answers.answer(request, await self._judge(request, event))
+        return self._answers.answer(request, await self._judge(request, event, trace))
 
-    async def take_events(self, request: web.Request) -> web.Response:
+    async def take_events(self, request: web.Request, trace: RequestTrace | None = None) -> web.Response:
         """Take a batch of a trusted sender."""
         if not self._is_trusted_sender(request):
             return self._answers.answer(request, batch.UNAUTHORISED)
@@ -92,7 +100,7 @@ class EventRoutes:
             remote_ip=self._remote_ip(request),
             user_agent=request.headers.get(_USER_AGENT),
         )
-        reply = decoded if isinstance(decoded, Reply) else await self._judge_batch(decoded)
+        reply = decoded if isinstance(decoded, Reply) else await self._judge_batch(decoded, trace)
         return self._answers.answer(request, reply)
 
     async def find_nothing(self, request: web.Request) -> web.Response:
@@ -107,7 +115,7 @@ class EventRoutes:
                 return self._answers.view_error(request, event.status, cors=False)
         return self._answers.view_error(request, NOT_FOUND, wanted=_wanted_format(request, None))
 
-    async def _judge(self, request: web.Request, event: Decoded) -> Reply:
+    async def _judge(self, request: web.Request, event: Decoded, trace: RequestTrace | None) -> Reply:
         """Answer a body that was decoded: what is wrong with it, or what became of it."""
         if not isinstance(event, RawEvent):
             assert isinstance(event, list), "a refusal was answered before"
@@ -123,20 +131,26 @@ class EventRoutes:
         if isinstance(built, list):
             return errors_reply(built)
         try:
-            result = await self._system.build_and_buffer(built)
+            result = await self._system.build_and_buffer(built, trace)
         except ActorError:
             return TRY_AGAIN
         return event_reply(result.outcomes, with_reasons=self._settings.drop_reasons_header)
 
-    async def _judge_batch(self, items: list[batch.Item]) -> Reply:
+    async def _judge_batch(self, items: list[batch.Item], trace: RequestTrace | None) -> Reply:
         requests = [item for item in items if isinstance(item, Request)]
         try:
-            results = iter(await self._system.build_and_buffer_batch(requests))
+            results = iter(await self._system.build_and_buffer_batch(requests, trace))
         except ActorError:
             return TRY_AGAIN
         return batch.batch_reply(
             [item if isinstance(item, batch.Invalid) else next(results).outcomes for item in items]
         )
+
+    def _followed(self, handler: TracedHandler, route: str) -> Handler:
+        # Chosen once, so that a service without telemetry does not even ask.
+        if self._tracing is None:
+            return handler
+        return traced(handler, route, tracing=self._tracing, trusted=self._settings.trusted_proxies)
 
     async def _decode(self, request: web.Request, kind: BodyKind, content_type: str | None) -> Decoded:
         body = await self._read(request, kind.limit_bytes)
@@ -159,18 +173,6 @@ class EventRoutes:
             and bool(self._token)
             and hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
         )
-
-
-def find_peer(request: web.Request) -> str:
-    """Give the address of the other end, empty for a Unix socket.
-
-    A TCP connection that is gone already may have none either; it must not pass for a Unix socket, which is
-    trusted.
-    """
-    if request.remote:
-        return request.remote
-    connection = request.get_extra_info("socket")
-    return "" if connection is not None and connection.family == socket.AF_UNIX else UNKNOWN_PEER
 
 
 def _overrides_method(event: RawEvent) -> bool:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from actors.messages import BuildResult
 from service.http.body import READ_TIMEOUT_S
 from service.ingestion.request import Request
+from service.tracing.records import RequestTrace
 from service.wire.forwarded import TrustedProxies
 
 
@@ -48,10 +49,12 @@ class ReadinessReport(Protocol):
 class EventSystem(Protocol):
     """The running system, as the public listener sees it."""
 
-    def build_and_buffer(self, request: Request) -> Awaitable[BuildResult]:
-        """Judge one request for each of its domains."""
+    def build_and_buffer(self, request: Request, trace: RequestTrace | None = None) -> Awaitable[BuildResult]:
+        """Judge one request for each of its domains; ``trace`` follows it."""
 
-    def build_and_buffer_batch(self, requests: Sequence[Request]) -> Awaitable[list[BuildResult]]:
+    def build_and_buffer_batch(
+        self, requests: Sequence[Request], trace: RequestTrace | None = None
+    ) -> Awaitable[list[BuildResult]]:
         """Judge many; the results are in the order of the requests."""
 
     def readiness(self) -> ReadinessReport:

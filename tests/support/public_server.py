@@ -14,6 +14,8 @@ from service.http.app import public_app, public_runner
 from service.http.settings import Build, EventSystem, PublicSettings
 from service.ingestion.request import Request
 from service.ingestion.verdict import BUFFERED, Verdict
+from service.tracing.records import RequestTrace
+from service.tracing.spans import Tracing
 from service.wire.forwarded import TrustedProxies
 
 NOW = 1_795_003_200.75
@@ -44,16 +46,18 @@ class ScriptedSystem:
         self.report = ALL_WELL
         self.requests: list[Request] = []
 
-    async def build_and_buffer(self, request: Request) -> BuildResult:
+    async def build_and_buffer(self, request: Request, trace: RequestTrace | None = None) -> BuildResult:
         """Answer with the verdict of each domain, or fail."""
         self.requests.append(request)
         if self.error is not None:
             raise self.error
         return BuildResult(tuple((domain, self.verdicts.get(domain, BUFFERED)) for domain in request.domains))
 
-    async def build_and_buffer_batch(self, requests: Sequence[Request]) -> list[BuildResult]:
+    async def build_and_buffer_batch(
+        self, requests: Sequence[Request], trace: RequestTrace | None = None
+    ) -> list[BuildResult]:
         """Answer each request by itself."""
-        return [await self.build_and_buffer(request) for request in requests]
+        return [await self.build_and_buffer(request, trace) for request in requests]
 
     def readiness(self) -> Report:
         """Give the report that the test decided."""
@@ -124,7 +128,11 @@ def parse_response(received: bytes) -> RawResponse:
 
 @asynccontextmanager
 async def public_server(
-    system: EventSystem, *, trusted: Sequence[str] = ("127.0.0.0/8",), **changes: Any
+    system: EventSystem,
+    *,
+    trusted: Sequence[str] = ("127.0.0.0/8",),
+    tracing: Tracing | None = None,
+    **changes: Any,
 ) -> AsyncIterator[PublicServer]:
     """Serve on a free port of this machine, with changes to the settings."""
     settings = PublicSettings(
@@ -135,7 +143,8 @@ async def public_server(
             **changes,
         }
     )
-    runner = public_runner(public_app(system=system, settings=settings, clock=lambda: NOW))
+    app = public_app(system=system, settings=settings, clock=lambda: NOW, tracing=tracing)
+    runner = public_runner(app)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

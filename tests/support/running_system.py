@@ -19,6 +19,7 @@ from service.sites.sqlite import SqliteSiteStore
 from service.snapshot import take_snapshot, write_snapshot
 from service.tables import load_tables
 from service.telemetry import Telemetry
+from service.tracing.spans import Tracing
 from tests.support.memory_store import MemoryStore
 
 NOON = 1_795_003_200
@@ -131,7 +132,7 @@ def buffered(results: Sequence[Sequence[Verdict]]) -> int:
 async def running_system(
     folder: Path,
     *,
-    store: MemoryStore | None = None,
+    store: ClickhouseStore | None = None,
     settings: SystemSettings = DEFAULTS,
     clock: SetClock | None = None,
     journal_max_bytes: int = 2**30,
@@ -139,10 +140,11 @@ async def running_system(
     durability: Durability = "os",
     domains: Sequence[str] = ("example.com",),
     refreshed: Sequence[Refreshable] = (),
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[RunningSystem]:
     """Start a system on a folder, which may hold an earlier one's sites and journal; stop it at the end."""
-    memory = MemoryStore() if store is None else store
-    inside: ClickhouseStore = memory
+    memory = store if isinstance(store, MemoryStore) else MemoryStore()
+    inside: ClickhouseStore = memory if store is None else store
     clock = SetClock(NOON) if clock is None else clock
     sites = SqliteSiteStore(folder / "sites.sqlite3", clock=clock)
     await sites.start()
@@ -159,6 +161,7 @@ async def running_system(
         settings=settings,
         memories=take_snapshot(folder / "sessions.snapshot", now=clock.now),
         refreshed=refreshed,
+        tracing=tracing,
     )
     running = RunningSystem(system, sites, memory, telemetry, clock)
     try:

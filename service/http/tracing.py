@@ -1,0 +1,52 @@
+"""The span of a request: begun before its handler, ended with its answer.
+
+A ``traceparent`` is continued when a trusted proxy sends it, as forwarding headers are believed
+(``wire.forwarded``): anybody else could have all of his requests kept.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from aiohttp import web
+from multidict import istr
+
+from service.http.peer import find_peer
+from service.tracing.records import FAILED_STATUS, RequestTrace
+from service.tracing.spans import Tracing
+from service.wire.forwarded import TrustedProxies
+from service.wire.traceparent import TraceParent, parse_traceparent
+
+_TRACEPARENT: Final = istr("Traceparent")
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class TracedHandler(Protocol):
+    """A handler that tells whom it asks to follow the request."""
+
+    def __call__(self, request: web.Request, trace: RequestTrace | None = None) -> Awaitable[web.Response]:
+        """Answer the request."""
+
+
+def traced(handler: TracedHandler, route: str, *, tracing: Tracing, trusted: TrustedProxies) -> Handler:
+    """Give the handler with a span around it."""
+
+    async def answer(request: web.Request) -> web.Response:
+        trace = tracing.begin(route, _parent(request, trusted))
+        status = FAILED_STATUS
+        try:
+            response = await handler(request, trace)
+            status = response.status
+            return response
+        finally:
+            trace.finish(status)
+
+    return answer
+
+
+def _parent(request: web.Request, trusted: TrustedProxies) -> TraceParent | None:
+    if _TRACEPARENT not in request.headers or not trusted.find_peer(find_peer(request)).is_trusted:
+        return None
+    values = request.headers.getall(_TRACEPARENT)
+    # Two of them contradict each other, and none counts.
+    return parse_traceparent(values[0]) if len(values) == 1 else None

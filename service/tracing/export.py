@@ -1,0 +1,99 @@
+"""The way of spans to the collector: a bounded queue, a thread that sends, and counts of what was lost.
+
+The loop never waits for it. A trace for which there is no room is not made at all, which is cheaper than a
+queue that drops, and never tears one apart.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from service.tracing.records import MAX_SITES
+from service.tracing.spans import Sampling, Tracing
+
+MAX_QUEUED_SPANS: Final = 4096
+MAX_TRACE_SPANS: Final = 1 + 2 * MAX_SITES
+"""The most spans that one request can have."""
+BATCH_SPANS: Final = 512
+EXPORT_INTERVAL_MS: Final = 2_000
+EXPORT_TIMEOUT_S: Final = 5.0
+
+
+class CountedExporter(SpanExporter):
+    """Hands spans on, and counts them; ``taken`` and ``lost`` are written by the thread that sends alone."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+        self.taken = 0
+        """Spans that have left the queue."""
+        self.lost = 0
+        """Those of them that the collector did not get."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send a batch; what cannot be sent within the time is lost."""
+        self.taken += len(spans)
+        result = SpanExportResult.FAILURE
+        try:
+            result = self._exporter.export(spans)
+        finally:
+            if result is not SpanExportResult.SUCCESS:
+                self.lost += len(spans)
+        return result
+
+    def shutdown(self) -> None:
+        """End what is under way."""
+        self._exporter.shutdown()
+
+
+class SpanQueue(BatchSpanProcessor):
+    """The queue of spans that wait to be sent."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._counted = CountedExporter(exporter)
+        super().__init__(
+            self._counted,
+            max_queue_size=MAX_QUEUED_SPANS,
+            schedule_delay_millis=EXPORT_INTERVAL_MS,
+            max_export_batch_size=BATCH_SPANS,
+        )
+        self._put = 0
+
+    @property
+    def lost(self) -> int:
+        """Spans that the collector did not get."""
+        return self._counted.lost
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Put a span into the queue."""
+        self._put += 1
+        super().on_end(span)
+
+    def has_room(self) -> bool:
+        """Tell whether the spans of one more trace find room."""
+        return self._put - self._counted.taken <= MAX_QUEUED_SPANS - MAX_TRACE_SPANS
+
+    def stop(self, *, timeout_s: float) -> None:
+        """Send what is left, within the time; what a collector does not take by then is lost."""
+        # The library's own shutdown waits for 30 s.
+        ending = threading.Thread(target=self.shutdown, name="spans-end", daemon=True)
+        ending.start()
+        ending.join(timeout_s)
+        if ending.is_alive():
+            self._counted.shutdown()
+
+
+def start_tracing(endpoint: str, *, sampling: Sampling, version: str) -> tuple[SpanQueue, Tracing]:
+    """Begin to send spans to the collector at ``endpoint`` (OTLP over HTTP).
+
+    ``stop`` the queue in the end.
+    """
+    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_S)
+    queue = SpanQueue(exporter)
+    resource = Resource.create({"service.name": "gatehouse", "service.version": version})
+    tracing = Tracing(queue, sampling=sampling, resource=resource, version=version, has_room=queue.has_room)
+    return queue, tracing

@@ -1,0 +1,293 @@
+"""What is remembered of requests and blocks under way, so that spans can be made of those that are kept.
+
+A span of OpenTelemetry costs some 15 µs, and whether a request failed or was slow is known at its end only.
+So these are plain objects with times; a span is made, with its true times, when all is over and it is kept.
+They hold no text of a visitor beyond the life of the request.
+"""
+
+import enum
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple, Protocol
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace as otel_trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext
+
+from service.ingestion.event import Event
+from service.ingestion.verdict import Retry, Verdict
+
+MAX_SITES: Final = 32
+"""Site spans of one request; a batch or a request for more domains says how many were left out."""
+MAX_LINKS: Final = 128
+"""Requests that the span of one block links to; how many were left out it says in a number."""
+FAILED_STATUS: Final = 500
+
+
+class Kept(enum.StrEnum):
+    """Why a trace is kept."""
+
+    SAMPLED = "sampled"
+    FAILED = "failed"
+    RETRIED = "retried"
+    SLOW = "slow"
+    LINKED = "linked"
+    """A block that holds a kept request."""
+
+
+class Write(NamedTuple):
+    """One write of the journal, which can be for many requests; times in nanoseconds of ``Recorder.now``."""
+
+    began: int
+    ended: int
+    failed: bool
+
+
+class Recorder(Protocol):
+    """Who decides what is kept, and makes spans of it."""
+
+    slow_ns: int
+    """What takes longer is kept."""
+
+    def now(self) -> int:
+        """Give nanoseconds of a clock that never goes back."""
+
+    def admit(self) -> bool:
+        """Tell whether one more may be kept that was not sampled."""
+
+    def new_context(self, parent: SpanContext | None) -> SpanContext:
+        """Give the ids of a span that is to be made: in the parent's trace, or in one of its own."""
+
+    def record_request(self, request: "RequestTrace", status: int) -> None:
+        """Make the spans of a request that has its answer."""
+
+    def record_block(self, block: "BlockTrace", result: "BlockResult") -> None:
+        """Make the span of a block that is done with."""
+
+    def record_insert(self, block: "BlockTrace", insert: "InsertTry") -> None:
+        """Make the span of one try to insert a block."""
+
+
+class SiteTrace:
+    """One event on its way through the actors."""
+
+    __slots__ = ("began", "ended", "event", "request", "taken", "verdict", "write")
+
+    def __init__(self, request: "RequestTrace", event: Event) -> None:
+        self.request = request
+        self.event = event
+        self.began = request.recorder.now()
+        self.taken = 0
+        """When its site took it up; 0: it did not."""
+        self.ended = 0
+        """0: no verdict yet."""
+        self.verdict: Verdict | None = None
+        self.write: Write | None = None
+
+    def take_up(self) -> None:
+        """Note that the site judges the event now."""
+        self.taken = self.request.recorder.now()
+
+    def settle(self, verdict: Verdict) -> None:
+        """Note what became of the event."""
+        self.ended = self.request.recorder.now()
+        self.verdict = verdict
+        if type(verdict) is Retry:
+            self.request.retried = True
+
+
+class RequestTrace:
+    """One request from the first look at it to its answer."""
+
+    __slots__ = (
+        "began",
+        "context",
+        "ended",
+        "kept",
+        "parent",
+        "recorder",
+        "retried",
+        "route",
+        "sites",
+        "sites_cut",
+    )
+
+    def __init__(self, recorder: Recorder, route: str, parent: SpanContext | None) -> None:
+        self.recorder = recorder
+        self.route = route
+        self.parent = parent
+        self.began = recorder.now()
+        self.ended = 0
+        self.kept: Kept | None = None
+        """Why it is kept, or would be if there were not too many; None: it is not, so far."""
+        self.context: SpanContext | None = None
+        """The ids of its span; None: none will be made, so far."""
+        self.retried = False
+        """The sender was told, for one domain at least, to try again."""
+        self.sites: list[SiteTrace] = []
+        self.sites_cut = 0
+
+    def keep(self, why: Kept) -> None:
+        """Have spans made of it at its end, unless too many are kept that were not sampled."""
+        if self.kept is None:
+            self.kept = why
+            if why is Kept.SAMPLED or self.recorder.admit():
+                self.context = self.recorder.new_context(self.parent)
+
+    def begin_event(self, event: Event) -> SiteTrace | None:
+        """Follow one of its events; None beyond the bound."""
+        if len(self.sites) >= MAX_SITES:
+            self.sites_cut += 1
+            return None
+        site = SiteTrace(self, event)
+        self.sites.append(site)
+        return site
+
+    def finish(self, status: int) -> None:
+        """Note the answer; makes the spans of a request that is kept."""
+        self.ended = self.recorder.now()
+        if status >= FAILED_STATUS:
+            self.keep(Kept.FAILED)
+        elif self.retried:
+            self.keep(Kept.RETRIED)
+        elif self.ended - self.began > self.recorder.slow_ns:
+            self.keep(Kept.SLOW)
+        if self.context is not None:
+            self.recorder.record_request(self, status)
+        self.sites.clear()  # they know the request: a circle would wait for the garbage collector
+
+
+class InsertTry(NamedTuple):
+    """One try to insert a block; ``error`` is the kind of error, never its text."""
+
+    number: int
+    context: SpanContext
+    began: int
+    ended: int
+    error: str | None
+
+
+class BlockResult(NamedTuple):
+    """What became of a block."""
+
+    block_id: str
+    trigger: str
+    events: int
+    refused: int
+    """Rows that ClickHouse will never take."""
+    postponed: bool
+    """The refused rows found no room in the quarantine."""
+
+
+class BlockTrace:
+    """One block from its first event to its end in ClickHouse."""
+
+    __slots__ = (
+        "_last_try",
+        "_recorder",
+        "_tries",
+        "began",
+        "context",
+        "ended",
+        "kept",
+        "links",
+        "links_cut",
+    )
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._tries = 0
+        self._last_try: InsertTry | None = None
+        """Has no span, because the block was not kept at its end."""
+        self.began = recorder.now()
+        self.ended = 0
+        self.context = recorder.new_context(None)
+        self.kept: Kept | None = None
+        self.links: dict[int, SpanContext] = {}
+        """The kept requests with events in it, by span id."""
+        self.links_cut = 0
+
+    @property
+    def tries(self) -> int:
+        """How often it was tried to insert it."""
+        return self._tries
+
+    def note_write(self, sites: Iterable[SiteTrace], write: Write) -> None:
+        """Note that these events are durable and in this block; links to those of kept requests."""
+        slow_ns, links = self._recorder.slow_ns, self.links
+        for site in sites:
+            site.write = write
+            request = site.request
+            if request.kept is None and write.ended - request.began > slow_ns:
+                request.keep(Kept.SLOW)
+            context = request.context
+            if context is None or context.span_id in links:
+                continue
+            if len(links) >= MAX_LINKS:
+                self.links_cut += 1
+                continue
+            links[context.span_id] = context
+            self.kept = Kept.LINKED
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Have what is logged meanwhile name this trace."""
+        with _as_current(self.context):
+            yield
+
+    @contextmanager
+    def insert(self) -> Iterator[None]:
+        """Note one try to insert it; meanwhile its span is the current one, for ClickHouse to join.
+
+        A block that is tried again is kept, so that ClickHouse is told of it from the second try on.
+        """
+        self._tries += 1
+        context = self._recorder.new_context(self.context)
+        began = self._recorder.now()
+        error: str | None = None
+        try:
+            with _as_current(context if self.kept is not None else _unsampled(context)):
+                yield
+        except BaseException as failure:
+            error = type(failure).__name__
+            self.kept = self.kept or Kept.FAILED
+            raise
+        finally:
+            ended = self._recorder.now()
+            if self.kept is None and ended - began > self._recorder.slow_ns:
+                self.kept = Kept.SLOW
+            done = InsertTry(self._tries, context, began, ended, error)
+            if self.kept is not None:
+                self._recorder.record_insert(self, done)
+            else:
+                self._last_try = done
+
+    def finish(self, result: BlockResult) -> None:
+        """Note that the block is done with; makes its span when it is kept."""
+        self.ended = self._recorder.now()
+        if self.kept is None and result.refused:
+            self.kept = Kept.FAILED
+            if self._last_try is not None:
+                self._recorder.record_insert(self, self._last_try)
+        if self.kept is not None:
+            self._recorder.record_block(self, result)
+
+
+def note_failed_write(sites: Iterable[SiteTrace], write: Write) -> None:
+    """Note that these events did not become durable."""
+    for site in sites:
+        site.write = write
+
+
+def _unsampled(context: SpanContext) -> SpanContext:
+    return SpanContext(context.trace_id, context.span_id, is_remote=False)
+
+
+@contextmanager
+def _as_current(context: SpanContext) -> Iterator[None]:
+    """Make a span current in this task that is made only later."""
+    token = otel_context.attach(otel_trace.set_span_in_context(NonRecordingSpan(context)))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
