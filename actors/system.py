@@ -275,6 +275,9 @@ class System:
     @property
     def statistics(self) -> Mapping[str, int]:
         """Figures of the moment, for the status page and the gauges."""
+        geo = self._tables.geo.value
+        # A database that does not say when it was made counts as new.
+        built_at = self._clock() if geo.built_at is None else geo.built_at
         return {
             "sites_known": len(self._directory.by_domain),
             "sites_awake": len(self._sites),
@@ -290,6 +293,8 @@ class System:
             "quarantine_bytes": self._quarantine.size_bytes,
             "insert_tries_failed": self._status.insert_tries_failed,
             "tables_stale": sum(table.problem is not None for table in self._refreshed),
+            "geo_database_age_s": max(0, int(self._clock() - built_at)),
+            "geo_lookups_failed": geo.failures,
         }
 
     async def _finish(self, name: str, message: CloseDoor | Flush, end: float) -> bool:

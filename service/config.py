@@ -221,7 +221,17 @@ class Config(Struct, frozen=True, kw_only=True):
 
     geo_database: Annotated[
         Path | None,
-        About("MaxMind-format file (`.mmdb`) for countries and cities; without it they stay empty."),
+        About(
+            "MaxMind-format file (`.mmdb`, `.mmdb.gz`) for countries, regions and cities, followed while "
+            "running; without it the one that `gatehouse geo update` fetched, else built-in countries."
+        ),
+    ] = None
+    geo_database_url: Annotated[
+        HttpUrl | None,
+        About(
+            "Where `gatehouse geo update` fetches a database (`.mmdb`, `.mmdb.gz` or `.tar.gz`).",
+            allowed="https://host/path or https://account:key@host/path",
+        ),
     ] = None
     exchange_rates: Annotated[
         Path | None, About("File with exchange rates for revenue in other currencies than a goal's.")
@@ -471,6 +481,10 @@ def _check_together(config: Config) -> None:
         )
     if config.spam_list is not None and config.spam_list_url is not None:
         raise ConfigError("spam_list and spam_list_url are both set, and only one list is used; remove one.")
+    if config.geo_database is not None and config.geo_database_url is not None:
+        raise ConfigError(
+            "geo_database and geo_database_url are both set, and only one database is used; remove one."
+        )
     if config.listen == config.admin_listen and split_address(config.listen)[1] != 0:
         raise ConfigError(f"listen and admin_listen are both {config.listen}; give them different ports.")
     if config.block_max_bytes > config.journal_max_bytes:

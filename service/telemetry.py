@@ -95,6 +95,13 @@ GAUGES: Final = (
     Gauge("gatehouse.quarantine.size", "quarantine_bytes", "By", "Refused rows on disk"),
     Gauge("gatehouse.inserts.failed", "insert_tries_failed", "{try}", "Tries that ClickHouse did not take"),
     Gauge("gatehouse.tables.stale", "tables_stale", "{table}", "Tables whose last refresh failed"),
+    Gauge("gatehouse.geo.database_age", "geo_database_age_s", "s", "Age of the database of locations"),
+    Gauge(
+        "gatehouse.geo.lookups_failed",
+        "geo_lookups_failed",
+        "{lookup}",
+        "Look-ups in it that found it damaged",
+    ),
 )
 
 

@@ -31,7 +31,7 @@ def test_all_files(tmp_path: Path) -> None:
     )
     assert tables.spam.value == {"spam.example", "other.example"}
     assert str(tables.rates.rates["USD"]) == "1.08"
-    assert tables.geo.locate("203.0.113.7").country_code == "DE"
+    assert tables.geo.value.locate("203.0.113.7").country_code == "DE"
 
 
 def test_missing_geo_database(tmp_path: Path) -> None:

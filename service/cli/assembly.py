@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import maxminddb
 from aiohttp import web
 from msgspec import Struct
 
@@ -113,7 +112,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             trusted_proxies=proxies,
             clock=wall,
         )
-        public = _public_app(config, system, proxies, tracing)
+        public = _public_app(config, system, proxies, loaded, tracing)
         listeners = await _prepare_listeners(stack, config, public, admin_api, rest_s)
         stack.push_async_callback(_stop, system, config.data_dir / SNAPSHOT_FILE, drain_s)
         await system.start()
@@ -182,24 +181,20 @@ async def _listen(stack: AsyncExitStack, config: Config, listeners: Listeners) -
 
 
 def _public_app(
-    config: Config, system: System, proxies: TrustedProxies, tracing: Tracing | None
+    config: Config,
+    system: System,
+    proxies: TrustedProxies,
+    loaded: WatchedTables,
+    tracing: Tracing | None,
 ) -> web.Application:
     settings = PublicSettings(
         trusted_proxies=proxies,
         sender_token=ensure_token(config.data_dir / SENDER_TOKEN_FILE),
         build=Build(version=__version__),
         drop_reasons_header=config.drop_reasons_header,
-        geo_database=_geo_type(config.geo_database),
+        geo_database=lambda: loaded.tables.geo.value.kind,
     )
     return public_app(system=system, settings=settings, clock=wall, tracing=tracing)
-
-
-def _geo_type(path: Path | None) -> str:
-    """Name the database of locations by the type that it gives itself."""
-    if path is None:
-        return "(not configured)"
-    with maxminddb.open_database(path) as database:
-        return database.metadata().database_type
 
 
 def _refreshed(config: Config, loaded: WatchedTables) -> list[Refreshable]:

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import maxminddb
 from msgspec import Struct
 
 from service.cli.folder import is_running
@@ -24,6 +23,7 @@ from service.config import Config, split_address
 from service.errors import GatehouseError
 from service.tables import load_tables
 from service.tables.addresses import watch_addresses
+from service.tables.geo import WatchedGeolocator
 
 DAY_S: Final = 86_400
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
@@ -137,9 +137,7 @@ def check_clock(now: float) -> Finding:
 
 def check_files(config: Config, *, now: float) -> Iterator[Finding]:
     """Read each file that the rules look things up in, as a start would."""
-    yield _check_file("geo database", "countries and cities stay empty", geo_database=config.geo_database)
-    if config.geo_database is not None:
-        yield from _check_geo_age(config.geo_database, now=now)
+    yield _check_geo(config, now=now)
     yield _check_file("spam list", "the one built in or last updated is used", spam_list=config.spam_list)
     yield _check_file("sources", "the built-in table names them", sources=config.sources)
     yield _check_ip_lists(config)
@@ -148,6 +146,25 @@ def check_files(config: Config, *, now: float) -> Iterator[Finding]:
         "revenue in another currency than its goal's has no reporting amount",
         exchange_rates=config.exchange_rates,
     )
+
+
+def _check_geo(config: Config, *, now: float) -> Finding:
+    try:
+        database = WatchedGeolocator(config.geo_database, config.data_dir)
+    except GatehouseError as error:
+        return Finding("geo database", "problem", f"{str(error)[0].upper()}{str(error)[1:]}.")
+    geo = database.published.value
+    if database.path is None:
+        return Finding(
+            "geo database", "ok", f"None is configured; {geo.kind} gives countries, but no cities."
+        )
+    age_days = 0 if geo.built_at is None else int((now - geo.built_at) // DAY_S)
+    if age_days > GEO_STALE_DAYS:
+        sentence = (
+            f"{database.path} was made {age_days} days ago; addresses have moved since, fetch a newer one."
+        )
+        return Finding("geo database", "warning", sentence)
+    return Finding("geo database", "ok", f"{database.path} can be read ({geo.kind}, {age_days} days old).")
 
 
 def _check_ip_lists(config: Config) -> Finding:
@@ -171,17 +188,6 @@ def _check_file(about: str, without: str, **files: Path | None) -> Finding:
     except GatehouseError as error:
         return Finding(about, "problem", f"{str(error)[0].upper()}{str(error)[1:]}.")
     return Finding(about, "ok", f"{path} can be read.")
-
-
-def _check_geo_age(path: Path, *, now: float) -> Iterator[Finding]:
-    try:
-        with maxminddb.open_database(path) as database:
-            age_days = int((now - database.metadata().build_epoch) // DAY_S)
-    except (OSError, maxminddb.InvalidDatabaseError):
-        return  # the finding on the file itself says so
-    if age_days > GEO_STALE_DAYS:
-        sentence = f"{path} was made {age_days} days ago; addresses have moved since, fetch a newer one."
-        yield Finding("geo database", "warning", sentence)
 
 
 async def check_database(config: Config, *, running: bool, clock: Clock) -> AsyncIterator[Finding]:

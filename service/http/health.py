@@ -22,8 +22,7 @@ class HealthRoutes:
     def __init__(self, *, system: EventSystem, settings: PublicSettings, answers: Answers) -> None:
         self._system = system
         self._answers = answers
-        build = msgspec.to_builtins(settings.build)
-        self._description = _json(200, {"geo_database": settings.geo_database, "build": build})
+        self._settings = settings
         self._alive = _json(200, {"ok": True})
 
     def routes(self) -> list[web.RouteDef]:
@@ -52,7 +51,11 @@ class HealthRoutes:
 
     async def describe(self, request: web.Request) -> web.Response:
         """Say which build this is, and which database of locations it has."""
-        return self._answers.answer(request, self._description)
+        description = {
+            "geo_database": self._settings.geo_database(),
+            "build": msgspec.to_builtins(self._settings.build),
+        }
+        return self._answers.answer(request, _json(200, description))
 
     async def take_error(self, request: web.Request) -> web.Response:
         """Answer the image that the oldest script asks for when it fails."""

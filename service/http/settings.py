@@ -1,6 +1,6 @@
 """What the public listener needs to know and whom it asks: its settings, and the system as an interface."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -29,8 +29,8 @@ class PublicSettings(Struct, frozen=True, kw_only=True):
     """What senders of batches must know; without one (empty) nobody may send any."""
     build: Build
     drop_reasons_header: bool = True
-    geo_database: str = "(not configured)"
-    """The type that the database of locations gives itself."""
+    geo_database: Callable[[], str]
+    """Gives the type of the database of locations in force."""
     body_timeout_s: float = READ_TIMEOUT_S
 
 

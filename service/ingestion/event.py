@@ -41,7 +41,8 @@ MAX_TIMESTAMP: Final = 2**32 - 1
 class Tables(Struct, frozen=True):
     """The data that steps look things up in; one for the whole service."""
 
-    geo: Geolocator
+    geo: Published[Geolocator]
+    """The database of locations."""
     user_agents: UserAgentParser
     sources: SourceTable
     root_domains: RootDomains
@@ -201,7 +202,7 @@ def _put_geolocation(event: Event, context: Context) -> None:
     if event.ip_class == "anonymous_vpn_ip":
         event.location = Location(VPN_COUNTRY)
     else:
-        event.location = context.tables.geo.locate(event.request.remote_ip)
+        event.location = context.tables.geo.value.locate(event.request.remote_ip)
 
 
 def _drop_shield_rule_country(event: Event, context: Context) -> DropReason | None:

@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import maxminddb_rust
 import ua_parser
 from publicsuffixlist import PublicSuffixList
 from ua_parser.loaders import load_builtins
@@ -17,12 +16,12 @@ from ua_parser.regex import Resolver
 
 from service.errors import ConfigError
 from service.ingestion.event import Tables
-from service.ingestion.geolocation import Geolocator, MmdbGeolocator, NoGeolocator, parse_city_overrides
 from service.ingestion.identity import PublicSuffixes
 from service.ingestion.revenue import NO_RATES, Rates, parse_rates
 from service.ingestion.user_agent import Families, UserAgents
 from service.tables.addresses import watch_addresses
-from service.tables.files import read_packaged, read_text, unreadable
+from service.tables.files import read_text
+from service.tables.geo import WatchedGeolocator
 from service.tables.sources import load_sources
 from service.tables.spam import watch_spam_list
 from service.tables.watched import Watched
@@ -54,8 +53,9 @@ def load_tables(
     """
     spam = watch_spam_list(spam_list, data_dir)
     addresses = watch_addresses(ip_lists, asn_database)
+    geo = WatchedGeolocator(geo_database, data_dir)
     tables = Tables(
-        geo=_load_geolocator(geo_database),
+        geo=geo.published,
         user_agents=_load_user_agents(),
         sources=load_sources(sources),
         root_domains=PublicSuffixes(PublicSuffixList().privatesuffix, capacity=CACHED_HOSTNAMES),
@@ -63,19 +63,7 @@ def load_tables(
         addresses=addresses.published,
         spam=spam.published,
     )
-    return WatchedTables(tables, (spam, addresses))
-
-
-def _load_geolocator(path: Path | None) -> Geolocator:
-    if path is None:
-        return NoGeolocator()
-    try:
-        reader = maxminddb_rust.open_database(str(path))
-    except OSError as error:
-        raise unreadable("geo database", path, error) from None
-    except maxminddb_rust.InvalidDatabaseError as error:
-        raise ConfigError(f"the geo database {path} is not in MaxMind's format: {error}") from None
-    return MmdbGeolocator(reader, parse_city_overrides(tomllib.loads(read_packaged("cities.toml"))))
+    return WatchedTables(tables, (spam, addresses, geo))
 
 
 def _load_user_agents() -> UserAgents:

@@ -25,7 +25,7 @@ def read_packaged(name: str) -> str:
     return resources.files("service.ingestion").joinpath("data", name).read_text(encoding="utf-8")
 
 
-def unreadable(what: str, path: Path, error: OSError) -> ConfigError:
+def unreadable(what: str, path: Path | str, error: OSError) -> ConfigError:
     """Give the error for a file that cannot be read."""
     return ConfigError(f"the {what} {path} cannot be read: {error.strerror or error}")
 

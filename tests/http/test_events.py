@@ -403,7 +403,9 @@ async def test_headers_of_strangers_are_not_believed() -> None:
 async def test_a_unix_socket_is_a_trusted_proxy() -> None:
     """Its peer has no address, so the headers alone tell it."""
     system = ScriptedSystem()
-    settings = PublicSettings(trusted_proxies=TrustedProxies([]), sender_token="", build=Build("1"))
+    settings = PublicSettings(
+        trusted_proxies=TrustedProxies([]), sender_token="", build=Build("1"), geo_database=lambda: ""
+    )
     runner = public_runner(public_app(system=system, settings=settings, clock=lambda: NOW))
     await runner.setup()
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders can be too long for a socket's name

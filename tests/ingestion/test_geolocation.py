@@ -1,22 +1,30 @@
-"""Geolocation keeps reference section 13, read from a real database."""
+"""Geolocation keeps reference section 13, read from real databases of both layouts."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service.ingestion.geolocation import NOWHERE, Location, MmdbGeolocator, NoGeolocator
-from tests.support.events import make_tables
-from tests.support.geo import CITY_RECORD, write_geo_database
+from service.ingestion.event import Tables
+from service.ingestion.geolocation import NOWHERE, Geolocator, Location, MmdbGeolocator
+from service.ingestion.shields import Shields
+from service.ingestion.verdict import DropReason
+from service.tables.geo import built_in_geolocator, open_geolocator
+from tests.support.events import build_event, make_context, make_tables
+from tests.support.geo import CITY_RECORD, FLAT_RECORD, write_geo_database
 
 VISITOR = "203.0.113.7"
 BERLIN = 2950159
+WITNESS = {"192.0.2.0/24": {"country": {"iso_code": "AT"}}}
+"""Shows the layout, where the record under test cannot."""
 
 
 def locate(tmp_path: Path, record: dict[str, Any], remote_ip: str = VISITOR) -> Location:
-    """Look an address up in a database with one record for 203.0.113.0/24."""
-    path = write_geo_database(tmp_path / "geo.mmdb", {"203.0.113.0/24": record})
-    return make_tables(geo_database=path).geo.locate(remote_ip)
+    """Look an address up in a database of GeoIP2's layout, with a record for 203.0.113.0/24."""
+    path = write_geo_database(tmp_path / "geo.mmdb", WITNESS | {"203.0.113.0/24": record})
+    return open_geolocator(path).locate(remote_ip)
 
 
 def test_a_full_record(tmp_path: Path) -> None:
@@ -27,22 +35,38 @@ def test_a_full_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
-        ({"country_code": "FR"}, Location("FR")),
         ({"country": {"iso_code": "FR"}}, Location("FR")),
         ({"country": {"iso_code": "FR"}, "subdivisions": [{"iso_code": "IDF"}]}, Location("FR", "FR-IDF")),
         ({"country": {"iso_code": "FR"}, "subdivisions": [{"names": {"en": "X"}}]}, Location("FR")),
+        ({"country": {"iso_code": "FR"}, "subdivisions": [{}, {"iso_code": "75"}]}, Location("FR")),
         ({"country": {"iso_code": "FR"}, "city": {"geoname_id": 5}}, Location("FR", city_geoname_id=5)),
+        ({"country": {"iso_code": "FR"}, "city": {"names": {"en": "X"}}}, Location("FR")),
+        ({"country": {"iso_code": "FR"}, "city": {"geoname_id": 2**32}}, Location("FR")),
         ({"country": {"iso_code": "ZZ"}, "city": {"geoname_id": 5}}, NOWHERE),
         ({"country": {"iso_code": "XX"}}, NOWHERE),
         ({"country": {"iso_code": "T1"}}, NOWHERE),
         ({"country": {"iso_code": "FRA"}}, NOWHERE),
+        ({"country": {"iso_code": "ÄÖ"}}, NOWHERE),
         ({"registered_country": {"iso_code": "FR"}}, NOWHERE),
         ({"city": {"geoname_id": 5}}, NOWHERE),
+        ({"country_code": "FR"}, NOWHERE),
     ],
 )
 def test_what_a_record_may_lack(tmp_path: Path, record: dict[str, Any], expected: Location) -> None:
-    """Regions and city count only with a known country; what is missing stays empty."""
+    """Regions and city count only with a known country; what is missing or cannot be stored stays empty."""
     assert locate(tmp_path, record) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [("FR", Location("FR")), ("ZZ", NOWHERE), ("XX", NOWHERE), ("T1", NOWHERE)]
+)
+def test_the_flat_layout(tmp_path: Path, code: str, expected: Location) -> None:
+    """A flat database has countries and no places."""
+    records = {"203.0.113.0/24": {"country_code": code, "city": "Paris", "state1": "Île-de-France"}}
+    path = write_geo_database(tmp_path / "geo.mmdb", {"192.0.2.0/24": FLAT_RECORD} | records)
+    geolocator = open_geolocator(path)
+    assert geolocator.locate(VISITOR) == expected
+    assert geolocator.find_fields(VISITOR) == {"country_code": code}
 
 
 @pytest.mark.parametrize(
@@ -53,9 +77,66 @@ def test_nowhere(tmp_path: Path, remote_ip: str) -> None:
     assert locate(tmp_path, CITY_RECORD, remote_ip) is NOWHERE
 
 
-def test_without_a_database() -> None:
-    """Without a database everybody is nowhere."""
-    assert NoGeolocator().locate(VISITOR) is NOWHERE
+def test_ipv6(tmp_path: Path) -> None:
+    """IPv6 is looked up as IPv4 is."""
+    path = write_geo_database(tmp_path / "geo.mmdb", {"2001:db8::/32": CITY_RECORD})
+    assert open_geolocator(path).locate("2001:db8::1").country_code == "DE"
+
+
+def test_the_fields_as_they_stand(tmp_path: Path) -> None:
+    """For people there are the values before the rules: the district, and codes without their country."""
+    path = write_geo_database(tmp_path / "geo.mmdb", {"203.0.113.0/24": CITY_RECORD})
+    assert open_geolocator(path).find_fields(VISITOR) == {
+        "country.iso_code": "DE",
+        "subdivisions.0.iso_code": "BE",
+        "subdivisions.1.iso_code": "11",
+        "city.geoname_id": 3336297,
+    }
+
+
+class TestBuiltIn:
+    @pytest.mark.parametrize(
+        ("remote_ip", "expected"),
+        [
+            ("193.0.6.139", Location("NL")),
+            ("2001:67c:2e8:22::c100:68b", Location("NL")),
+            ("10.0.0.1", NOWHERE),
+            ("unknown", NOWHERE),
+            ("\udcff", NOWHERE),
+        ],
+    )
+    def test_countries_without_a_file(self, remote_ip: str, expected: Location) -> None:
+        """It has the country of both versions' addresses; private ones and what is none are nowhere."""
+        assert make_tables().geo.value.locate(remote_ip) == expected
+
+    def test_what_it_says_of_itself(self) -> None:
+        """Its package and version; it does not tell when it was made."""
+        geolocator = built_in_geolocator()
+        assert geolocator.kind.startswith("iptocc 3.")
+        assert geolocator.built_at is None
+        assert geolocator.find_fields("193.0.6.139") == {"country": "NL"}
+        assert geolocator.find_fields("10.0.0.1") == {}
+
+
+@pytest.fixture(scope="module")
+def geolocators(tmp_path_factory: pytest.TempPathFactory) -> list[Geolocator]:
+    """One of each kind."""
+    folder = tmp_path_factory.mktemp("geo")
+    return [
+        built_in_geolocator(),
+        open_geolocator(write_geo_database(folder / "city.mmdb", {"0.0.0.0/1": CITY_RECORD})),
+        open_geolocator(write_geo_database(folder / "flat.mmdb", {"0.0.0.0/1": FLAT_RECORD})),
+    ]
+
+
+@given(remote_ip=st.text() | st.ip_addresses().map(str))
+def test_any_text_has_an_answer(geolocators: list[Geolocator], remote_ip: str) -> None:
+    """Whatever the address says, a look-up gives a place and never raises."""
+    for geolocator in geolocators:
+        location = geolocator.locate(remote_ip)
+        assert len(location.country_code) in (0, 2)
+        assert isinstance(geolocator.find_fields(remote_ip), dict)
+        assert geolocator.failures == 0
 
 
 def test_a_damaged_database_is_counted() -> None:
@@ -67,4 +148,33 @@ def test_a_damaged_database_is_counted() -> None:
 
     geolocator = MmdbGeolocator(DamagedReader(), {})
     assert geolocator.locate(VISITOR) is NOWHERE
+    assert geolocator.find_fields(VISITOR) == {}
     assert geolocator.failures == 1
+
+
+@pytest.mark.parametrize(
+    ("remote_ip", "countries", "expected"),
+    [
+        ("203.0.113.7", {"DE"}, DropReason.SITE_COUNTRY_BLOCKLIST),
+        ("203.0.113.7", {"ZZ", "A1"}, None),
+        ("198.51.100.1", {"ZZ"}, DropReason.SITE_COUNTRY_BLOCKLIST),
+        ("198.51.100.1", {"DE"}, None),
+    ],
+)
+def test_the_country_shield(
+    tmp_path: Path, remote_ip: str, countries: set[str], expected: DropReason | None
+) -> None:
+    """A visitor of a shielded country is dropped; one from nowhere counts as ZZ."""
+    path = write_geo_database(tmp_path / "geo.mmdb", {"203.0.113.0/24": CITY_RECORD})
+    tables: Tables = make_tables(geo_database=path)
+    context = make_context(tables, shields=Shields(countries=tuple(countries)))
+    assert build_event(context, remote_ip=remote_ip).drop_reason is expected
+
+
+def test_the_country_shield_of_vpns(tmp_path: Path) -> None:
+    """A1 can be shielded, and the database's own country does not count then."""
+    path = write_geo_database(tmp_path / "geo.mmdb", {"203.0.113.0/24": CITY_RECORD})
+    for country, expected in (("A1", DropReason.SITE_COUNTRY_BLOCKLIST), ("DE", None)):
+        shields = Shields(countries=(country,))
+        context = make_context(make_tables(geo_database=path), shields=shields)
+        assert build_event(context, ip_class="anonymous_vpn_ip").drop_reason is expected

@@ -1,7 +1,7 @@
 """Geolocation databases for tests, in both layouts, written by the test itself."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import mmdb_writer
 from netaddr import IPSet
@@ -12,11 +12,14 @@ CITY_RECORD: dict[str, Any] = {
     "city": {"geoname_id": 3336297},
 }
 """A district of Berlin, in GeoIP2's layout."""
+FLAT_RECORD: dict[str, Any] = {"country_code": "FR"}
+"""A country, in the flat layout."""
+CITY: Final = "GeoLite2-City"
 
 
-def write_geo_database(path: Path, networks: dict[str, Any]) -> Path:
+def write_geo_database(path: Path, networks: dict[str, Any], *, kind: str = CITY) -> Path:
     """Write a database that gives each network its record."""
-    writer = mmdb_writer.MMDBWriter(6, "GeoLite2-City", ipv4_compatible=True)
+    writer = mmdb_writer.MMDBWriter(6, kind, ipv4_compatible=True)
     for network, record in networks.items():
         writer.insert_network(IPSet([network]), record)
     writer.to_db_file(str(path))

@@ -140,6 +140,7 @@ async def public_server(
             "trusted_proxies": TrustedProxies(trusted),
             "sender_token": TOKEN,
             "build": Build(version="1.2.3"),
+            "geo_database": lambda: "GeoLite2-City",
             **changes,
         }
     )
