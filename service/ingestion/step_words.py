@@ -92,15 +92,17 @@ def _ip_shield(event: Event, context: Context) -> Words:
     return f"The address rule {rule} keeps out {show(event.request.remote_ip)}.", {"rule": rule}
 
 
-def _geolocation(event: Event, _context: Context) -> Words:
-    location, used = event.location, {"address": show(event.request.remote_ip)}
+def _geolocation(event: Event, context: Context) -> Words:
+    address = {"address": show(event.request.remote_ip)}
     if event.ip_class == "anonymous_vpn_ip":
-        return "An anonymous VPN's address has the country A1 and no other place.", used
+        return "An anonymous VPN's address has the country A1 and no other place.", address
+    location, database = event.location, context.tables.geo.value.kind
+    used = address | {"database": database}
     if not location.country_code:
-        return "Nothing is known of where the address is.", used
+        return f"Nothing is known of where the address is ({database}).", used
     regions = [code for code in (location.subdivision1_code, location.subdivision2_code) if code]
     city = [f"city {location.city_geoname_id}"] if location.city_geoname_id else []
-    return f"The address is in {', '.join([location.country_code, *regions, *city])}.", used
+    return f"The address is in {', '.join([location.country_code, *regions, *city])} ({database}).", used
 
 
 def _country_shield(event: Event, context: Context) -> Words:

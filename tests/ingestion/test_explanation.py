@@ -187,7 +187,8 @@ def test_what_a_step_sets(tmp_path: Path) -> None:
         "subdivision2_code": "DE-11",
         "city_geoname_id": 2950159,
     }
-    assert reports["put_geolocation"].sentence == "The address is in DE, DE-BE, DE-11, city 2950159."
+    sentence = "The address is in DE, DE-BE, DE-11, city 2950159 (GeoLite2-City)."
+    assert reports["put_geolocation"].sentence == sentence
     assert reports["drop_threat_ip"].set == {}
     assert set(reports["put_user_id"].set) == {"user_id", "previous_user_id"}
     assert all(isinstance(number, str) for number in reports["put_user_id"].set.values())

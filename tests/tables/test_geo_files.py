@@ -193,6 +193,7 @@ class TestStoring:
             (pack(b"a text")[:60], "sent is damaged"),
             (None, "sent cannot be read: No such file"),
         ],
+        ids=["text", "half-gzip", "text-in-archive", "no-database-in-archive", "half-archive", "missing"],
     )
     def test_a_wrong_one_changes_nothing(self, tmp_path: Path, content: bytes | None, reason: str) -> None:
         """The stored one stays, and nothing is left beside it."""
