@@ -96,8 +96,10 @@ def _geolocation(event: Event, context: Context) -> Words:
     address = {"address": show(event.request.remote_ip)}
     if event.ip_class == "anonymous_vpn_ip":
         return "An anonymous VPN's address has the country A1 and no other place.", address
-    location, database = event.location, context.tables.geo.value.kind
-    used = address | {"database": database}
+    location, geo = event.location, context.tables.geo.value
+    database = show(geo.kind)
+    found = geo.find_fields(event.request.remote_ip)
+    used = address | {"database": database, "found": {name: _fit(value) for name, value in found.items()}}
     if not location.country_code:
         return f"Nothing is known of where the address is ({database}).", used
     regions = [code for code in (location.subdivision1_code, location.subdivision2_code) if code]
@@ -209,6 +211,11 @@ def _validation(event: Event, _context: Context) -> Words:
     if not event.changeset:
         return "All that a row needs is there.", {}
     return f"It is no valid event: {', '.join(f'{e.field} {e.message}' for e in event.changeset)}.", {}
+
+
+def _fit(value: object) -> object:
+    """Give a value of somebody's database as JSON can hold it."""
+    return value if isinstance(value, int | float) else show(str(value))
 
 
 def _money(revenue: Revenue) -> str:

@@ -189,6 +189,16 @@ def test_what_a_step_sets(tmp_path: Path) -> None:
     }
     sentence = "The address is in DE, DE-BE, DE-11, city 2950159 (GeoLite2-City)."
     assert reports["put_geolocation"].sentence == sentence
+    assert reports["put_geolocation"].used == {
+        "address": "203.0.113.7",
+        "database": "GeoLite2-City",
+        "found": {
+            "country.iso_code": "DE",
+            "subdivisions.0.iso_code": "BE",
+            "subdivisions.1.iso_code": "11",
+            "city.geoname_id": 3336297,
+        },
+    }
     assert reports["drop_threat_ip"].set == {}
     assert set(reports["put_user_id"].set) == {"user_id", "previous_user_id"}
     assert all(isinstance(number, str) for number in reports["put_user_id"].set.values())
