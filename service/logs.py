@@ -7,7 +7,9 @@ none may hold an address, a user agent or a URL of a visitor: pass counts, names
 import json
 import logging
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final, Literal, TextIO
 
@@ -22,6 +24,10 @@ OWN_PACKAGES: Final = ("service", "actors")
 
 REPEATING: Final = ("asynch",)
 """Libraries that warn of every failed connection what the error that they raise says as well."""
+
+ABOUT_THE_COLLECTOR: Final = ("opentelemetry", "service.telemetry", "service.tracing")
+"""Who warns when the collector of telemetry is away, some of them at every try."""
+COLLECTOR_INTERVAL_S: Final = 60.0
 
 COLOURS: Final = {"DEBUG": "\x1b[2m", "INFO": "\x1b[32m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m"}
 RESET: Final = "\x1b[0m"
@@ -43,6 +49,7 @@ def configure_logging(
     pretty = output_format == "pretty" or (output_format == "auto" and terminal)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(PrettyFormatter(colour=terminal) if pretty else JsonFormatter())
+    handler.addFilter(OnceInAWhile(ABOUT_THE_COLLECTOR, COLLECTOR_INTERVAL_S))
     # Libraries tell what they do in detail, aiosqlite even the values that it is given: warnings are enough.
     logging.basicConfig(level=max(logging.WARNING, LEVELS[level]), handlers=[handler], force=True)
     for package in OWN_PACKAGES:
@@ -50,6 +57,41 @@ def configure_logging(
     for library in REPEATING:
         logging.getLogger(library).setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
+
+
+class OnceInAWhile(logging.Filter):
+    """Lets one warning of all these loggers through in an interval; it says how many were left out before it.
+
+    For a handler, because a logger's own filter does not see what the loggers below it say.
+    """
+
+    def __init__(
+        self, loggers: tuple[str, ...], interval_s: float, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self._loggers = loggers
+        self._interval_s = interval_s
+        self._clock = clock
+        self._lock = threading.Lock()  # libraries warn from threads of their own
+        self._next = float("-inf")
+        self._left_out = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the line is written."""
+        if record.levelno < logging.WARNING or not any(
+            record.name == name or record.name.startswith(f"{name}.") for name in self._loggers
+        ):
+            return True
+        with self._lock:
+            now = self._clock()
+            if now < self._next:
+                self._left_out += 1
+                return False
+            self._next = now + self._interval_s
+            if self._left_out:
+                record.left_out = self._left_out
+                self._left_out = 0
+            return True
 
 
 class JsonFormatter(logging.Formatter):

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.logs import OWN_PACKAGES, REPEATING, JsonFormatter, PrettyFormatter, configure_logging
+from service.logs import (
+    OWN_PACKAGES,
+    REPEATING,
+    JsonFormatter,
+    OnceInAWhile,
+    PrettyFormatter,
+    configure_logging,
+)
 
 
 @pytest.fixture
@@ -79,6 +86,41 @@ class TestPretty:
         line = PrettyFormatter(colour=True).format(record())
 
         assert line == "00:00:01.500 \x1b[32mINFO   \x1b[0m 2 blocks"
+
+
+class TestOnceInAWhile:
+    def test_the_same_trouble_is_told_once_in_an_interval(self) -> None:
+        """What came in between is only counted; every other line passes."""
+        now = 0.0
+        rule = OnceInAWhile(("opentelemetry", "service.telemetry"), 60.0, clock=lambda: now)
+
+        def passes(name: str, level: int = logging.WARNING) -> bool:
+            return bool(rule.filter(record(name=name, levelno=level)))
+
+        assert passes("opentelemetry.exporter.otlp")
+        now = 59.9
+        assert not passes("opentelemetry.exporter.otlp")
+        assert not passes("service.telemetry", logging.ERROR)
+        assert passes("service.telemetry.export", logging.INFO)
+        assert passes("service.telemetry_of_others")
+        assert passes("actors.inserter")
+        now = 60.0
+        last = record(name="opentelemetry.sdk", levelno=logging.ERROR)
+        assert rule.filter(last)
+        assert json.loads(JsonFormatter().format(last))["left_out"] == 2
+
+    @pytest.mark.usefixtures("root_logger")
+    def test_the_collector_is_one_trouble(self) -> None:
+        """However many parts of the exporter fail, it is one line."""
+        stream = io.StringIO()
+        configure_logging(level="info", output_format="json", stream=stream)
+        for name in ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk", "asyncio"):
+            logging.getLogger(name).error("away")
+
+        assert [json.loads(line)["logger"] for line in stream.getvalue().splitlines()] == [
+            "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+            "asyncio",
+        ]
 
 
 class TestConfigure:

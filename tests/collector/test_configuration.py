@@ -98,10 +98,12 @@ def test_keeps_errors_and_slow_traces(collector: CollectorProcess) -> None:
         "error": post_span(collector, status={"code": 2}),
         "server error": post_span(collector, attributes=[number("http.response.status_code", 503)]),
         "slow": post_span(collector, duration_ms=501),
+        "to be tried again": post_span(collector, attributes=[text("gatehouse.kept", "retried")]),
     }
     left_out = {
         "ordinary": post_span(collector),
         "refused": post_span(collector, attributes=[number("http.response.status_code", 400)]),
+        "sampled": post_span(collector, attributes=[text("gatehouse.kept", "sampled")]),
     }
     eventually(lambda: set(kept.values()) <= sent_traces(collector))
 

@@ -188,11 +188,11 @@ def running_gatehouse(folder: Path, settings: Mapping[str, str]) -> Iterator[Gat
         gatehouse.kill()
 
 
-def eventually(condition: Callable[[], object]) -> None:
+def eventually(condition: Callable[[], object], *, within_s: float = ARRIVAL_LIMIT_S) -> None:
     """Return once the condition holds, or fail in the end; for what nobody tells of."""
-    deadline = time.monotonic() + ARRIVAL_LIMIT_S
+    deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, f"it did not happen within {ARRIVAL_LIMIT_S} s"
+        assert time.monotonic() < deadline, f"it did not happen within {within_s} s"
         time.sleep(POLL_S)
 
 

@@ -1,0 +1,252 @@
+"""The service, the real collector and ClickHouse together: what is counted is what was sent."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from service.clickhouse.connect import open_store
+from service.ingestion.verdict import DropReason
+from service.logs import ABOUT_THE_COLLECTOR
+from service.telemetry import telemetry_event_buffered, telemetry_event_dropped
+from tests.support.collector import CollectorProcess, running_collector
+from tests.support.server import SITE, GatehouseProcess, eventually, running_gatehouse
+
+YEAR_S = 365 * 86_400
+OUTAGE_LIMIT_S = 60.0
+"""Until an export has failed or worked: it is tried every ten seconds."""
+BETWEEN_COMPLAINTS_S = 59.0
+"""A minute, less what the two clocks that are read differ by."""
+BUFFERED = f"{telemetry_event_buffered().replace('.', '_')}_total"
+DROPPED = f"{telemetry_event_dropped().replace('.', '_')}_total"
+
+BLOCKED = "blocked.example.com"
+THROTTLED = "throttled.example.com"
+ENDED = "ended.example.com"
+SHIELDED = "shielded.example.com"
+SITES: dict[str, dict[str, object]] = {
+    SITE: {},
+    BLOCKED: {"threshold": 0},
+    THROTTLED: {"threshold": 2, "scale_seconds": YEAR_S},
+    ENDED: {"accept_traffic_until": "2020-01-01"},
+    SHIELDED: {},
+}
+SHIELDS = {"page": "/secret/*", "ip": "198.51.100.0/24", "hostname": SHIELDED}
+
+
+class Sort(Struct, frozen=True):
+    """A sort of event, how many of it are sent, and what becomes of each; None = stored."""
+
+    count: int
+    reason: DropReason | None
+    domain: str = SITE
+    url: str = f"https://{SITE}/"
+    name: str = "pageview"
+    referrer: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+MIX = (
+    Sort(23, None),
+    Sort(2, None, name="Purchase"),
+    Sort(2, None, domain=THROTTLED),
+    Sort(3, DropReason.THROTTLE, domain=THROTTLED),
+    Sort(4, DropReason.BLOCK, domain=BLOCKED),
+    Sort(5, DropReason.PAYMENT_REQUIRED, domain=ENDED),
+    Sort(6, DropReason.NOT_FOUND, domain="nobody.example.com"),
+    Sort(7, DropReason.BOT, headers=(("user-agent", "Googlebot/2.1 (+http://www.google.com/bot.html)"),)),
+    Sort(2, DropReason.SPAM_REFERRER, referrer="https://semalt.com/"),
+    Sort(3, DropReason.DC_IP, headers=(("x-plausible-ip-type", "dc_ip"),)),
+    Sort(1, DropReason.THREAT_IP, headers=(("x-plausible-ip-type", "threat_ip"),)),
+    Sort(2, None, domain=SHIELDED, url=f"https://{SHIELDED}/"),
+    Sort(3, DropReason.SITE_PAGE_BLOCKLIST, domain=SHIELDED, url=f"https://{SHIELDED}/secret/1"),
+    Sort(4, DropReason.SITE_HOSTNAME_ALLOWLIST, domain=SHIELDED),
+    Sort(
+        5,
+        DropReason.SITE_IP_BLOCKLIST,
+        domain=SHIELDED,
+        url=f"https://{SHIELDED}/",
+        headers=(("x-forwarded-for", "198.51.100.7"),),
+    ),
+    Sort(
+        2,
+        DropReason.NO_SESSION_FOR_ENGAGEMENT,
+        name="engagement",
+        headers=(("x-forwarded-for", "192.0.2.1"),),
+    ),
+)
+
+
+@pytest.fixture
+def collector(tmp_path: Path) -> Iterator[CollectorProcess]:
+    """A running collector that keeps all traces."""
+    with running_collector(tmp_path / "collector", {"COLLECTOR_KEPT_PERCENT": "100"}) as process:
+        yield process
+
+
+@pytest.fixture
+def gatehouse(collector: CollectorProcess, clickhouse_url: str, tmp_path: Path) -> Iterator[GatehouseProcess]:
+    """A service that sends its telemetry to the collector and its rows to a ClickHouse server."""
+    settings = {"store": "native", "clickhouse_url": clickhouse_url, "otlp_endpoint": collector.otlp_http}
+    with running_gatehouse(tmp_path / "gatehouse", settings) as process:
+        yield process
+
+
+def test_counts_what_was_sent(collector: CollectorProcess, gatehouse: GatehouseProcess) -> None:
+    """The scrape endpoint and ``ingest_counters`` both have every event, reason by reason."""
+    register(gatehouse)
+    for sort in MIX:
+        for _ in range(sort.count):
+            send(gatehouse, sort)
+    gatehouse.flush()
+    expected = Counter(
+        {
+            reason: sum(sort.count for sort in MIX if sort.reason == reason)
+            for reason in {sort.reason for sort in MIX}
+        }
+    )
+    stored = expected.pop(None)
+
+    eventually(
+        lambda: tallied(gatehouse) == {f"dropped_{r}": n for r, n in expected.items()} | {"buffered": stored}
+    )
+    assert gatehouse.query("SELECT toInt32(count()) AS events FROM events_v2") == [{"events": stored}]
+    assert gatehouse.stop() == 0  # which exports what has been counted since the last time
+    assert buffered(collector) == stored
+    assert dropped(collector) == {str(reason): float(count) for reason, count in expected.items()}
+
+
+def test_goes_on_without_a_collector(collector: CollectorProcess, gatehouse: GatehouseProcess) -> None:
+    """While the collector is dead no event and no count is lost; the log says so once a minute at most."""
+    gatehouse.add_site(SITE)
+    batch = 20
+
+    send_many(gatehouse, batch)
+    eventually(lambda: buffered(collector) == batch, within_s=OUTAGE_LIMIT_S)
+    collector.kill()
+    send_many(gatehouse, batch)
+    eventually(lambda: complaints(gatehouse), within_s=OUTAGE_LIMIT_S)
+    send_many(gatehouse, batch)
+    collector.start()
+    eventually(lambda: buffered(collector) == 3 * batch, within_s=OUTAGE_LIMIT_S)
+    collector.kill()
+    send_many(gatehouse, batch)
+    gatehouse.flush()
+
+    assert gatehouse.query("SELECT toInt32(count()) AS events FROM events_v2") == [{"events": 4 * batch}]
+    assert gatehouse.stop() == 0
+    told = complaints(gatehouse)
+    assert all((later - earlier).total_seconds() >= BETWEEN_COMPLAINTS_S for earlier, later in pairwise(told))
+
+
+def test_block_joins_requests_and_clickhouse(
+    collector: CollectorProcess, clickhouse_url: str, tmp_path: Path
+) -> None:
+    """What the collector sends on has a block that links to its requests, and ClickHouse's spans below it."""
+    settings = {
+        "store": "native",
+        "clickhouse_url": clickhouse_url,
+        "otlp_endpoint": collector.otlp_http,
+        "trace_ratio": "1",
+        "block_max_age_s": "3600",
+    }
+    with running_gatehouse(tmp_path / "gatehouse", settings) as gatehouse:
+        gatehouse.add_site(SITE)
+        send_many(gatehouse, 3)
+        gatehouse.flush()
+        assert gatehouse.stop() == 0
+    eventually(lambda: {"block", "insert"} <= {span["name"] for span in collector.spans()})
+    spans = collector.spans()
+    requests = [span for span in spans if span["name"] == "POST /api/event"]
+    (block,) = [span for span in spans if span["name"] == "block" and span.get("links")]
+    (insert,) = [
+        span for span in spans if span["name"] == "insert" and span["parentSpanId"] == block["spanId"]
+    ]
+
+    assert len(requests) == 3
+    assert {place(link) for link in block["links"]} == {place(request) for request in requests}
+    assert insert["traceId"] == block["traceId"]
+    assert asyncio.run(spans_in_clickhouse(clickhouse_url, tmp_path, insert)) > 0
+
+
+async def spans_in_clickhouse(url: str, folder: Path, insert: dict[str, Any]) -> int:
+    """How many spans of ClickHouse's own are right below an insert, in its trace."""
+    store = open_store(kind="native", url=url, folder=folder)
+    try:
+        await store.execute("SYSTEM FLUSH LOGS")
+        rows = await store.query(
+            "SELECT count() AS spans FROM system.opentelemetry_span_log "
+            f"WHERE replaceAll(toString(trace_id), '-', '') = '{insert['traceId']}' "
+            f"AND parent_span_id = {int(insert['spanId'], 16)}"
+        )
+    finally:
+        await store.close()
+    return int(str(rows[0]["spans"]))
+
+
+def place(span: dict[str, Any]) -> tuple[str, str]:
+    """The ids of a span, or of what a link points to."""
+    return span["traceId"], span["spanId"]
+
+
+def register(gatehouse: GatehouseProcess) -> None:
+    """Add the sites with their limits and shields."""
+    for domain, limits in SITES.items():
+        gatehouse.add_site(domain)
+        gatehouse.admin("PUT", f"/api/v1/sites/{domain}/limits", limits)
+    for kind, value in SHIELDS.items():
+        gatehouse.admin("PUT", f"/api/v1/sites/{SHIELDED}/shields", {"kind": kind, "value": value})
+
+
+def send(gatehouse: GatehouseProcess, sort: Sort) -> None:
+    """Send one event of a sort; the answer tells what became of it."""
+    event: dict[str, object] = {"n": sort.name, "u": sort.url, "d": sort.domain, "r": sort.referrer}
+    if sort.name == "engagement":
+        event["e"] = 1000
+    reply = gatehouse.post_event(event, dict(sort.headers))
+
+    assert reply.status == 202
+    expected = None if sort.reason is None else f"{sort.domain}={sort.reason}"
+    assert reply.headers.get("x-gatehouse-dropped") == expected
+
+
+def send_many(gatehouse: GatehouseProcess, count: int) -> None:
+    """Send so many events that are stored."""
+    for _ in range(count):
+        send(gatehouse, Sort(1, None))
+
+
+def tallied(gatehouse: GatehouseProcess) -> dict[str, int]:
+    """What ``ingest_counters`` holds, over all sites."""
+    rows = gatehouse.query("SELECT metric, toInt32(sum(value)) AS n FROM ingest_counters GROUP BY metric")
+    return {row["metric"]: row["n"] for row in rows}
+
+
+def buffered(collector: CollectorProcess) -> float:
+    """The events that are stored, by the word of the scrape endpoint."""
+    return sum(collector.scrape().get(BUFFERED, {}).values())
+
+
+def dropped(collector: CollectorProcess) -> dict[str, float]:
+    """The events that are not, by reason; without the reasons that did not occur."""
+    found = collector.scrape().get(DROPPED, {})
+    return {dict(labels)["reason"]: value for labels, value in found.items() if value}
+
+
+def complaints(gatehouse: GatehouseProcess) -> list[datetime]:
+    """When the log spoke of trouble with the collector."""
+    lines: list[dict[str, Any]] = [
+        json.loads(line) for line in gatehouse.log().splitlines() if line[:1] == "{"
+    ]
+    return [
+        datetime.fromisoformat(line["time"])
+        for line in lines
+        if line["level"] in {"warning", "error"} and line["logger"].startswith(ABOUT_THE_COLLECTOR)
+    ]
