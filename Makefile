@@ -53,7 +53,7 @@ imports: $(VENV)/.installed-dev ## who may import whom (import-linter)
 
 check: lint types imports test ## all that CI checks
 
-docs: $(VENV)/.installed-dev ## write the generated parts of README.md
+docs: $(VENV)/.installed-dev ## write the generated parts of README.md and docs/
 	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/.installed-dev ## events a second on one core, beside a bare handler

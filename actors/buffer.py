@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
@@ -23,11 +23,12 @@ from actors.messages import Append, Flush, Insert, Inserted, InsertEnded, Postpo
 from actors.runtime import Actor, Envelope, MailboxFull, Ref
 from actors.status import Status
 from service.clickhouse.store import BlockTrigger
-from service.clock import Clock
+from service.clock import Clock, stopwatch
 from service.errors import JournalError
 from service.ingestion.rows import Entry
 from service.journal import Journal
 from service.segment import SegmentInfo
+from service.telemetry import Telemetry
 from service.tracing.records import BlockTrace, SiteTrace, Write, note_failed_write
 from service.tracing.spans import Tracing
 from service.wire.record import encode_entry
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 POSTPONED_RETRY_S = 60.0
 """How often postponed blocks are tried again; at once when rows were taken out of the quarantine."""
+SAME_MOMENT_S: Final = 0.01
+"""Events that arrive within this time are measured as one arrival."""
 
 
 class BlockLimits(Struct, frozen=True):
@@ -54,19 +57,39 @@ class BlockLimits(Struct, frozen=True):
     """
 
 
+class _Arrivals:
+    """When the events of a block came into the journal: how many at which time, UTC epoch seconds."""
+
+    __slots__ = ("moments",)
+
+    def __init__(self, at: float | None = None, events: int = 0) -> None:
+        self.moments: list[tuple[float, int]] = [] if at is None else [(at, events)]
+
+    def add(self, at: float, events: int) -> None:
+        """Note some more; what came at nearly the same time counts as one."""
+        moments = self.moments
+        if moments and 0 <= at - moments[-1][0] < SAME_MOMENT_S:
+            moments[-1] = (moments[-1][0], moments[-1][1] + events)
+        else:
+            moments.append((at, events))
+
+
 class _Waiting:
     """A closed block that is not in ClickHouse yet."""
 
-    __slots__ = ("entries", "events", "segment", "trace", "trigger")
+    __slots__ = ("arrivals", "entries", "events", "segment", "trace", "trigger")
 
     def __init__(
         self,
         segment: SegmentInfo,
         trigger: BlockTrigger,
         entries: list[Entry] | None,
+        arrivals: _Arrivals | None = None,
         trace: BlockTrace | None = None,
     ) -> None:
         self.segment = segment
+        # Of a block of an earlier life, or of one that leaves memory, only its beginning is known.
+        self.arrivals = arrivals or _Arrivals(segment.created_ms / 1000, segment.records)
         self.trigger = trigger
         self.entries = entries
         """None: on disk only."""
@@ -87,6 +110,7 @@ class BufferActor(Actor):
         limits: BlockLimits,
         clock: Clock,
         status: Status,
+        telemetry: Telemetry,
         tracing: Tracing | None = None,
     ) -> None:
         self._journal = journal
@@ -94,11 +118,14 @@ class BufferActor(Actor):
         self._limits = limits
         self._clock = clock
         self._status = status
+        self._telemetry = telemetry
         self._tracing = tracing
         self._open_trace: BlockTrace | None = None
         """Follows the open block, from its first entry on."""
         self._open: list[Entry] = []
         self._open_bytes = 0
+        self._arrivals = _Arrivals()
+        """Of the open block."""
         self._opened_at = 0.0
         """When the open block got its first entry, UTC epoch seconds."""
         self._waiting: deque[_Waiting] = deque()
@@ -116,7 +143,7 @@ class BufferActor(Actor):
         """Queue what an earlier process, or an earlier self, left in the journal."""
         self._journal.rotate()
         for segment in self._journal.pending():
-            self._waiting.append(_Waiting(segment, BlockTrigger.REPLAY, None))
+            self._waiting.append(_Waiting(segment, BlockTrigger.REPLAY, None, None))
         self._status.events_waiting = sum(block.events for block in self._waiting)
         self._insert_next()
 
@@ -148,7 +175,7 @@ class BufferActor(Actor):
         began = self._tracing.now() if self._tracing is not None else 0
         try:
             self._journal.append(payloads)
-            await self._journal.sync()
+            await self._sync()
         except JournalError as error:
             self._status.journal_error = str(error)
             log.error("The journal refuses to be written, senders are told to try again: %s", error)
@@ -160,14 +187,17 @@ class BufferActor(Actor):
             # The segment may take nothing more; the next append begins another.
             self._close(BlockTrigger.FAILURE)
             return
+        now = self._clock()
         if not self._open:
-            self._opened_at = self._clock()
+            self._opened_at = self._status.opened_at = now
+        self._arrivals.add(now, len(entries))
         if self._tracing is not None:
             self._follow(self._tracing, accepted, began)
         self._open.extend(entries)
         self._open_bytes += sum(map(len, payloads))
         self._status.journal_error = None
         self._status.events_waiting += len(entries)
+        self._status.open_events = len(self._open)
         for envelope in accepted:
             envelope.reply(value=True)
         if len(self._open) >= self._limits.max_rows or self._open_bytes >= self._limits.max_bytes:
@@ -177,6 +207,12 @@ class BufferActor(Actor):
         if self._open_trace is None:
             self._open_trace = tracing.begin_block()
         self._open_trace.note_write(_traces(envelopes), Write(began, tracing.now(), failed=False))
+
+    async def _sync(self) -> None:
+        began = stopwatch()
+        await self._journal.sync()
+        if self._journal.confirms:
+            self._telemetry.record_sync(stopwatch() - began)
 
     def _in_force(self, envelope: Envelope) -> bool:
         append = envelope.message
@@ -194,10 +230,15 @@ class BufferActor(Actor):
         if segment is None:
             return
         keep = len(self._waiting) < self._limits.max_waiting or not self._journal.on_disk
-        self._waiting.append(_Waiting(segment, trigger, self._open if keep else None, self._open_trace))
+        self._telemetry.record_block(trigger, events=segment.records)
+        entries, arrivals = (self._open, self._arrivals) if keep else (None, None)
+        self._waiting.append(_Waiting(segment, trigger, entries, arrivals, self._open_trace))
         self._open = []
         self._open_trace = None
         self._open_bytes = 0
+        self._arrivals = _Arrivals()
+        self._status.open_events = 0
+        self._status.opened_at = None
         self._insert_next()
 
     def _insert_next(self) -> None:
@@ -224,9 +265,13 @@ class BufferActor(Actor):
             case None:
                 return  # the next tick gives the block to the restarted inserter
             case Inserted():
-                segment = self._waiting.popleft().segment
+                block = self._waiting.popleft()
+                segment = block.segment
                 self._journal.remove(segment)
                 self._status.events_waiting -= segment.records
+                now = self._clock()
+                for arrived_at, events in block.arrivals.moments:
+                    self._telemetry.record_confirmed(max(0.0, now - arrived_at), events=events)
             case Postponed():
                 block = self._waiting.popleft()
                 block.entries = None

@@ -12,6 +12,7 @@ from typing import ClassVar, Final
 from actors.directory import Directory
 from actors.messages import Flush, Tick
 from actors.runtime import Actor, Envelope
+from service.clickhouse.schema import COUNTERS_TABLE
 from service.clickhouse.store import ClickhouseStore, CounterRow
 from service.errors import BlockRejected, StoreError
 from service.telemetry import OTHER_DOMAIN, TallyKey, Telemetry
@@ -74,6 +75,8 @@ class CountersActor(Actor):
         except StoreError as error:
             log.warning("The counters wait, ClickHouse is away: %s", error)
             return
+        else:
+            self._telemetry.count_rows(COUNTERS_TABLE.name, len(rows))
         self._batch = None
 
     def _row(self, key: TallyKey, value: int) -> CounterRow:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from actors.directory import Directory
 from actors.messages import BuildResult, CloseDoor, Ingest, IngestBatch, Offer, Tick
 from actors.runtime import Actor, DeadlineExceeded, Envelope, MailboxFull, Ref
+from actors.status import Status
 from service.ingestion.event import Event, Tables
 from service.ingestion.request import Request
 from service.ingestion.spam import is_spam_referrer
@@ -148,6 +149,7 @@ class FrontActor(Actor):
         find_site: Callable[[int], Ref[Offer] | None],
         max_in_flight: int,
         ask_timeout_s: float,
+        status: Status,
     ) -> None:
         self._directory = directory
         self._tables = tables
@@ -155,6 +157,7 @@ class FrontActor(Actor):
         self._find_site = find_site
         self._max_in_flight = max_in_flight
         self._ask_timeout_s = ask_timeout_s
+        self._status = status
         self.in_flight = 0
         """Requests that have no answer yet."""
         self._offered: deque[Offered] = deque()
@@ -244,3 +247,6 @@ class FrontActor(Actor):
             head = offered.popleft()
             if head.deadline is not None:  # a site that took it up will answer it
                 head.fail(DeadlineExceeded("no site took the event up in time"))
+        deadline = offered[0].deadline if offered else None
+        self._status.oldest_offer_s = now + self._ask_timeout_s - deadline if deadline is not None else 0.0
+        self._status.requests_in_flight = self.in_flight

@@ -16,8 +16,9 @@ from typing import ClassVar, TypeVar
 from actors.messages import Insert, Inserted, Postponed
 from actors.runtime import Actor, Envelope
 from actors.status import Status
+from service.clickhouse.schema import EVENTS_TABLE, SESSIONS_TABLE
 from service.clickhouse.store import Block, ClickhouseStore
-from service.clock import Clock
+from service.clock import Clock, stopwatch
 from service.errors import JournalError, StoreUnavailable
 from service.ingestion.session import coalesce
 from service.insertion import insert
@@ -25,6 +26,7 @@ from service.journal import Journal
 from service.progress import RowTable
 from service.quarantine import Quarantine
 from service.segment import SegmentInfo
+from service.telemetry import Telemetry
 from service.tracing.records import BlockResult, BlockTrace
 
 log = logging.getLogger(__name__)
@@ -43,13 +45,20 @@ class InserterActor(Actor):
     mailbox_bound: ClassVar[int] = 4
 
     def __init__(
-        self, store: ClickhouseStore, journal: Journal, quarantine: Quarantine, status: Status, clock: Clock
+        self,
+        store: ClickhouseStore,
+        journal: Journal,
+        quarantine: Quarantine,
+        status: Status,
+        clock: Clock,
+        telemetry: Telemetry,
     ) -> None:
         self._store = store
         self._journal = journal
         self._quarantine = quarantine
         self._status = status
         self._clock = clock
+        self._telemetry = telemetry
 
     async def receive(self, envelope: Envelope) -> None:
         """Insert the block and answer what became of it."""
@@ -79,22 +88,29 @@ class InserterActor(Actor):
     ) -> Inserted | Postponed:
         progress = self._journal.progress(segment)
 
-        def attempt() -> Awaitable[str]:
-            return insert(
-                self._store,
-                block,
-                progress,
-                self._quarantine,
-                created_ms=segment.created_ms,
-                now=self._clock,
-            )
+        async def attempt() -> str:
+            began, outcome = stopwatch(), "failed"
+            try:
+                problem = await insert(
+                    self._store,
+                    block,
+                    progress,
+                    self._quarantine,
+                    created_ms=segment.created_ms,
+                    now=self._clock,
+                )
+                outcome = "inserted" if progress.is_untouched else "refused"
+            finally:
+                self._telemetry.record_insert(outcome, stopwatch() - began)
+            return problem
 
         status = self._status
         problem = await self._persist(
             f"insert {block.id}", attempt if trace is None else partial(_followed, trace, attempt)
         )
         refused_events = progress.given_up(RowTable.EVENTS)
-        refused = refused_events + progress.given_up(RowTable.SESSIONS)
+        refused_sessions = progress.given_up(RowTable.SESSIONS)
+        refused = refused_events + refused_sessions
         if trace is not None:
             trace.finish(BlockResult(block.id, block.trigger, len(block.events), refused, bool(problem)))
         if problem:
@@ -113,6 +129,12 @@ class InserterActor(Actor):
         status.rows_quarantined += refused
         status.blocks_inserted += 1
         status.events_inserted += len(block.events) - refused_events
+        telemetry = self._telemetry
+        telemetry.count_rows(EVENTS_TABLE.name, len(block.events) - refused_events)
+        telemetry.count_rows(SESSIONS_TABLE.name, len(block.sessions) - refused_sessions)
+        if refused:
+            telemetry.count_quarantined(EVENTS_TABLE.name, refused_events)
+            telemetry.count_quarantined(SESSIONS_TABLE.name, refused_sessions)
         return Inserted()
 
     async def _persist(self, what: str, attempt: Callable[[], Awaitable[R]]) -> R:
@@ -127,6 +149,7 @@ class InserterActor(Actor):
                 tries += 1
                 self._status.clickhouse_error = str(error)
                 self._status.insert_tries_failed += 1
+                self._telemetry.count_insert_retry(error)
                 await asyncio.sleep(_wait_s(tries))
             else:
                 if tries:

@@ -130,7 +130,7 @@ class Envelope:
 class Ref(Generic[M]):
     """The address of an actor, the only part of it that others hold; stays valid over restarts."""
 
-    __slots__ = ("_closed", "_mailbox", "_undelivered", "kind", "name", "stopped")
+    __slots__ = ("_closed", "_mailbox", "_undelivered", "kind", "name", "stopped", "timed_out")
 
     def __init__(
         self, kind: str, name: str, mailbox: Mailbox[Envelope], undelivered: UndeliveredSink
@@ -141,6 +141,8 @@ class Ref(Generic[M]):
         self.stopped = False
         # True when the actor has ended: no control messages either.
         self._closed = False
+        # Asks that had no answer in time.
+        self.timed_out = 0
         self._mailbox = mailbox
         self._undelivered = undelivered
 
@@ -182,8 +184,16 @@ class Ref(Generic[M]):
         timer = loop.call_later(timeout_s, envelope.expire)
         try:
             return await future
+        except DeadlineExceeded:
+            self.timed_out += 1
+            raise
         finally:
             timer.cancel()
+
+    @property
+    def depth(self) -> int:
+        """How many messages wait in the actor's mailbox."""
+        return len(self._mailbox)
 
     def statistics(self) -> MailboxStatistics:
         """Give the figures of the actor's mailbox."""

@@ -41,6 +41,14 @@ class SaltBook:
             current = self.by_day.get(day)
         return None if current is None else (current, self.by_day.get(day - 1))
 
+    def age_s(self, now: float) -> float | None:
+        """Give the seconds since the day of the newest salt that is in force by now began; None without one.
+
+        Above a day there is no salt for today, so that no event can be taken.
+        """
+        days = [day for day in self.by_day if day <= int(now) // DAY_S]
+        return now - max(days) * DAY_S if days else None
+
 
 class SaltsActor(Actor):
     """Keeps the book filled for yesterday, today and tomorrow."""

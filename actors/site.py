@@ -29,14 +29,15 @@ from actors.messages import (
 from actors.runtime import Actor, Envelope, Ref
 from actors.salts import SaltBook
 from actors.session_book import SessionBook, SessionBudget, Undo
-from service.clock import Clock
-from service.ingestion.event import Context, Event, Tables, run_steps
+from service.clock import Clock, stopwatch
+from service.ingestion.event import Context, Event, Tables, run_steps, run_steps_timed
 from service.ingestion.gate import RateLimit, check_gate
 from service.ingestion.rows import Entry
 from service.ingestion.shields import CompiledShields, compile_shields
 from service.ingestion.site import Site
 from service.ingestion.verdict import BUFFERED, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.sites.cache import SiteCache
+from service.telemetry import Telemetry
 from service.tracing.records import SiteTrace
 from service.wire.record import RecordError
 from service.wire.snapshot import Memory, decode_memory, encode_memory
@@ -55,6 +56,7 @@ class SiteSurroundings(Struct, frozen=True):
     sites: SiteCache
     salts: SaltBook
     tables: Tables
+    telemetry: Telemetry
     budget: SessionBudget
     clock: Clock
     buffer: Ref[Append]
@@ -236,7 +238,10 @@ class SiteActor(Actor):
         context = Context(
             shields=self._shields, tables=around.tables, current_salt=salts[0], previous_salt=salts[1]
         )
-        reason = run_steps(event, context)
+        if around.telemetry.steps_due():
+            reason = run_steps_timed(event, context, stopwatch, around.telemetry.record_step)
+        else:
+            reason = run_steps(event, context)
         if reason is not None:
             return DROPPED[reason]
         if self._sessions is None:

@@ -5,7 +5,7 @@ Plain fields, each with one writer, read by readiness checks and gauges.
 
 
 class Status:
-    """Published figures of the buffer and the inserter; reading them costs nothing and waits for nobody."""
+    """Published figures of front, buffer and inserter; reading them costs nothing and waits for nobody."""
 
     __slots__ = (
         "blocks_inserted",
@@ -16,7 +16,11 @@ class Status:
         "events_waiting",
         "insert_tries_failed",
         "journal_error",
+        "oldest_offer_s",
+        "open_events",
+        "opened_at",
         "quarantine_error",
+        "requests_in_flight",
         "rows_quarantined",
     )
 
@@ -39,5 +43,13 @@ class Status:
         """Since the start. Inserter."""
         self.journal_error: str | None = None
         """Why the last append failed; None after one that worked. Buffer."""
+        self.oldest_offer_s = 0.0
+        """How long the oldest event has waited for its site to take it up. Front, at every tick."""
+        self.requests_in_flight = 0
+        """Requests without an answer. Front, at every tick."""
+        self.open_events = 0
+        """Events in the block that is being filled. Buffer."""
+        self.opened_at: float | None = None
+        """When that block got its first event, UTC epoch seconds; None while it is empty. Buffer."""
         self.events_waiting = 0
         """Events that are in the journal and not yet in ClickHouse. Buffer."""

@@ -15,6 +15,7 @@ import enum
 import functools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
@@ -106,6 +107,8 @@ class Supervisor:
         self.dead_letters = DeadLetters(clock=clock) if dead_letters is None else dead_letters
         # In the order of their starts; a child that is down stays until it is forgotten.
         self._children: dict[str, _Child] = {}
+        self.restarts: Counter[str] = Counter()
+        """Restarts by actor kind, since the start; ``statistics`` looks at every child for it."""
         # The figures of children that have gone.
         self._gone: dict[str, KindStatistics] = {}
         # No starts any more, from stop_all on.
@@ -254,6 +257,7 @@ class Supervisor:
             return False
         child.restarted_at = (*recent, now)
         child.restarts += 1
+        self.restarts[child.cell.ref.kind] += 1
         return True
 
     def _ended(self, child: "_Child", task: "asyncio.Task[Exception | None]") -> None:

@@ -20,6 +20,7 @@ from actors.directory import Directory, DirectoryActor
 from actors.explainer import Explainer
 from actors.front import FrontActor
 from actors.inserter import InserterActor
+from actors.measures import Measures, Observed
 from actors.messages import BuildResult, CloseDoor, Flush, Ingest, IngestBatch, Reload, Remember, Tick
 from actors.runtime import Actor, ActorError, Envelope, Ref
 from actors.salts import SaltBook, SaltsActor
@@ -38,7 +39,7 @@ from service.journal import Journal
 from service.quarantine import Quarantine
 from service.sites.cache import SiteCache
 from service.sites.store import SiteStore
-from service.telemetry import Telemetry
+from service.telemetry import Measured, Telemetry
 from service.tracing.records import RequestTrace
 from service.tracing.spans import Tracing
 
@@ -151,6 +152,26 @@ class System:
         self._site_queue: list[int] = []
         """Sites that have not had their tick in this round."""
         self._timer: asyncio.TimerHandle | None = None
+        self._tick_due = 0.0
+        """When the next tick is due, on the clock of the loop."""
+        self._site_depth = 0
+        """Messages that were found waiting for sites in this round of their ticks."""
+        self._measures = Measures(
+            Observed(
+                telemetry=telemetry,
+                status=self._status,
+                directory=self._directory,
+                budget=self._budget,
+                salts=self._salts,
+                journal=journal,
+                quarantine=quarantine,
+                geo=tables.geo,
+                tree=self._tree,
+                sites=self._sites,
+                supervisors=(self._supervisor, self._site_supervisor),
+                refreshed=refreshed,
+            )
+        )
         self._accepting = False
         self._down_part: str | None = None
         """The part of the tree that crashed too often."""
@@ -166,20 +187,32 @@ class System:
         inserter = await self._start_child(
             "inserter",
             lambda: InserterActor(
-                self._clickhouse, self._journal, self._quarantine, self._status, self._clock
+                self._clickhouse,
+                self._journal,
+                self._quarantine,
+                self._status,
+                self._clock,
+                self._telemetry,
             ),
             shutdown_s=INSERTER_SHUTDOWN_S,
         )
         buffer = await self._start_child(
             "buffer",
             lambda: BufferActor(
-                self._journal, inserter, settings.block, self._clock, self._status, self._tracing
+                self._journal,
+                inserter,
+                settings.block,
+                self._clock,
+                self._status,
+                self._telemetry,
+                self._tracing,
             ),
         )
         self._around = SiteSurroundings(
             sites=self._site_cache,
             salts=self._salts,
             tables=self._tables,
+            telemetry=self._telemetry,
             budget=self._budget,
             clock=self._clock,
             buffer=buffer,
@@ -211,6 +244,7 @@ class System:
         await self._site_supervisor.stop_together()
         await self._supervisor.stop_all()
         await self._site_cache.close()
+        self._measures.publish(self._clock())
         return memories
 
     async def build_and_buffer(self, request: Request, trace: RequestTrace | None = None) -> BuildResult:
@@ -297,6 +331,10 @@ class System:
             "geo_lookups_failed": geo.failures,
         }
 
+    def figures(self) -> Sequence[Measured]:
+        """Give what telemetry is told, not older than a second; may be called from any thread."""
+        return self._measures.figures
+
     async def _finish(self, name: str, message: CloseDoor | Flush, end: float) -> bool:
         if name not in self._tree:
             return False
@@ -344,6 +382,7 @@ class System:
             find_site=self._find_site,
             max_in_flight=self._settings.max_in_flight,
             ask_timeout_s=self._settings.ask_timeout_s,
+            status=self._status,
         )
 
     def _find_site(self, site_id: int) -> Ref[Any] | None:
@@ -390,11 +429,15 @@ class System:
             self._site_supervisor.release(ref.name)
 
     def _arm(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._settings.tick_s, self._tick)
+        loop = asyncio.get_running_loop()
+        self._tick_due = loop.time() + self._settings.tick_s
+        self._timer = loop.call_at(self._tick_due, self._tick)
 
     def _tick(self) -> None:
         self._ticks += 1
         tick = Tick(self._clock())
+        if self._telemetry.detailed:
+            self._measure(tick.now)
         for name in ("front", "buffer"):
             self._tree[name].tell(tick)
         if self._ticks % SLOW_TICK_EVERY == 0:
@@ -407,13 +450,22 @@ class System:
         self._tick_sites(tick)
         self._arm()
 
+    def _measure(self, now: float) -> None:
+        loop_now = asyncio.get_running_loop().time()
+        self._telemetry.record_loop_lag(loop_now - self._tick_due)
+        self._measures.look(loop_now)
+        if self._ticks % SLOW_TICK_EVERY == 0:
+            self._measures.publish(now)
+
     def _tick_sites(self, tick: Tick) -> None:
         if self._ticks % SITE_TICK_SLICES == 0:
             self._site_queue = list(self._sites)
+            self._measures.site_depth, self._site_depth = self._site_depth, 0
         slice_size = -(-len(self._site_queue) // (SITE_TICK_SLICES - self._ticks % SITE_TICK_SLICES))
         for _ in range(min(slice_size, len(self._site_queue))):
             ref = self._sites.get(self._site_queue.pop())
             if ref is not None:
+                self._site_depth += ref.depth
                 ref.tell(tick)
 
     def _refused(self, request: Request) -> BuildResult:

@@ -22,3 +22,8 @@ def wall() -> float:
 def wall_ns() -> int:
     """Give UTC nanoseconds since 1970, from the machine's clock."""
     return time.time_ns()
+
+
+def stopwatch() -> float:
+    """Give seconds since some moment, for measuring how long something took; nothing sets it back."""
+    return time.perf_counter()

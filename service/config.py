@@ -274,7 +274,7 @@ class Config(Struct, frozen=True, kw_only=True):
     otlp_endpoint: Annotated[
         HttpUrl | None,
         About(
-            "OpenTelemetry collector for traces and metrics (OTLP over HTTP); without it none are sent.",
+            "OpenTelemetry collector for traces and metrics (OTLP); without it none are sent.",
             allowed="http://host:4318",
         ),
     ] = None
@@ -294,6 +294,21 @@ class Config(Struct, frozen=True, kw_only=True):
             unit="seconds",
         ),
     ] = 0.5
+    otlp_protocol: Annotated[
+        Literal["http/protobuf", "grpc"],
+        About(
+            "How the collector is spoken to; `grpc`, mostly at port 4317, needs "
+            '`pip install "gatehouse[grpc]"`.'
+        ),
+    ] = "http/protobuf"
+    metrics_listen: Annotated[
+        str | None,
+        About(
+            "Where `GET /metrics` answers in Prometheus' text form; it asks for no password.",
+            allowed="host:port, for example 127.0.0.1:9464; port 0 takes a free one",
+            check=_check_address,
+        ),
+    ] = None
     shutdown_deadline_s: Annotated[
         float,
         Meta(ge=0.1, le=3600),

@@ -62,6 +62,8 @@ class JournalStatistics(Struct, frozen=True):
     """UTC milliseconds since 1970: how far the database is behind."""
     records_appended: int
     """Since the journal was opened."""
+    bytes_appended: int
+    """Since the journal was opened."""
 
 
 class Journal:
@@ -90,6 +92,7 @@ class Journal:
         self._closed_bytes = 0  # of _closed and _leftover: an append must not cost more with a long backlog
         self._next_sequence = 1
         self._records_appended = 0
+        self._bytes_appended = 0
 
     @classmethod
     def open(
@@ -139,6 +142,7 @@ class Journal:
             self._open = self._begin()
         self._open.write(data, records=len(payloads))
         self._records_appended += len(payloads)
+        self._bytes_appended += len(data)
 
     async def sync(self) -> None:
         """Return when all that was appended before the call is as durable as ``durability`` says.
@@ -224,6 +228,7 @@ class Journal:
             oldest_sequence=oldest.sequence if oldest else None,
             oldest_created_ms=oldest.created_ms if oldest else None,
             records_appended=self._records_appended,
+            bytes_appended=self._bytes_appended,
         )
 
     def close(self) -> None:
@@ -240,6 +245,11 @@ class Journal:
     def on_disk(self) -> bool:
         """Whether a closed segment may leave memory, because ``read`` finds it on the disk."""
         return self._durability != "memory"
+
+    @property
+    def confirms(self) -> bool:
+        """Whether ``sync`` waits for the disk."""
+        return self._fdatasync is not None
 
     @property
     def _bytes(self) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docs.generate import README, fill_in
+from docs.generate import GENERATED, fill_in
 from service.config import (
     Config,
     load_config,
@@ -303,11 +303,10 @@ class TestAddress:
 
 
 class TestDocumentation:
-    def test_readme_has_the_table_of_the_code(self) -> None:
-        """README.md lists every setting as the code has it; ``make docs`` brings it up to date."""
-        text = README.read_text(encoding="utf-8")
-
-        assert fill_in(text) == text
+    @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
+    def test_tables_are_those_of_the_code(self, path: Path) -> None:
+        """README.md has every setting, docs/telemetry.md every metric; ``make docs`` renews them."""
+        assert fill_in(path) == path.read_text(encoding="utf-8")
 
     @pytest.mark.parametrize("name", NAMES)
     def test_every_setting_says_what_it_means(self, name: str) -> None:

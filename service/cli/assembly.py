@@ -20,6 +20,7 @@ from actors.tables import Refreshable
 from service import __version__
 from service.cli.context import SITES_FILE
 from service.cli.folder import admin_socket, prepare_folder
+from service.cli.measuring import exporting, metrics_listener, sources, wants_measures
 from service.cli.preparation import Preparation
 from service.cli.stores import load_configured_tables, open_clickhouse, open_quarantine
 from service.clock import wall
@@ -47,8 +48,8 @@ DRAIN_SHARE: Final = 0.8
 """Part of the shutdown deadline for what is in flight."""
 
 SNAPSHOT_FILE: Final = "sessions.snapshot"
-OTHERS: Final = 5
-"""They share the rest: the connections of the three listeners, the metrics and the spans on their way."""
+OTHERS: Final = 6
+"""They share the rest: the connections of the listeners, the metrics and the spans on their way."""
 
 
 class Running(Struct, frozen=True):
@@ -74,8 +75,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
         )
         stack.callback(journal.close)
         quarantine = open_quarantine(config)
-        telemetry = Telemetry()
-        stack.callback(telemetry.stop, timeout_s=rest_s)
+        telemetry = Telemetry(detailed=wants_measures(config))
         tracing = _start_tracing(stack, config, rest_s)
         sites = SqliteSiteStore(config.data_dir / SITES_FILE)
         stack.push_async_callback(sites.close)
@@ -99,9 +99,11 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             refreshed=_refreshed(config, loaded),
             tracing=tracing,
         )
-        telemetry.start(
-            version=__version__, otlp_endpoint=config.otlp_endpoint, statistics=lambda: system.statistics
-        )
+        read = sources(telemetry, system, loaded)
+        await stack.enter_async_context(exporting(config, read, stop_s=rest_s))
+        metrics_url = await stack.enter_async_context(metrics_listener(config, read, stop_s=rest_s))
+        if metrics_url is not None:
+            log.info("Answering Prometheus", extra={"url": metrics_url})
         provisioning = StoreProvisioning(sites, on_change=system.site_changed)
         proxies = TrustedProxies(config.trusted_proxies)
         admin_api = partial(
@@ -112,7 +114,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             trusted_proxies=proxies,
             clock=wall,
         )
-        public = _public_app(config, system, proxies, loaded, tracing)
+        public = _public_app(config, system, proxies, loaded, telemetry, tracing)
         listeners = await _prepare_listeners(stack, config, public, admin_api, rest_s)
         stack.push_async_callback(_stop, system, config.data_dir / SNAPSHOT_FILE, drain_s)
         await system.start()
@@ -185,6 +187,7 @@ def _public_app(
     system: System,
     proxies: TrustedProxies,
     loaded: WatchedTables,
+    telemetry: Telemetry,
     tracing: Tracing | None,
 ) -> web.Application:
     settings = PublicSettings(
@@ -194,7 +197,7 @@ def _public_app(
         drop_reasons_header=config.drop_reasons_header,
         geo_database=lambda: loaded.tables.geo.value.kind,
     )
-    return public_app(system=system, settings=settings, clock=wall, tracing=tracing)
+    return public_app(system=system, settings=settings, clock=wall, telemetry=telemetry, tracing=tracing)
 
 
 def _refreshed(config: Config, loaded: WatchedTables) -> list[Refreshable]:

@@ -9,6 +9,8 @@ from service.http.answers import Answers
 from service.http.events import EventRoutes
 from service.http.health import HealthRoutes
 from service.http.settings import EventSystem, PublicSettings
+from service.http.timing import timed
+from service.telemetry import Telemetry
 from service.tracing.spans import Tracing
 
 MAX_LINE_BYTES: Final = 8192
@@ -21,14 +23,19 @@ LINGER_S: Final = 1.0
 
 
 def public_app(
-    *, system: EventSystem, settings: PublicSettings, clock: Clock, tracing: Tracing | None = None
+    *,
+    system: EventSystem,
+    settings: PublicSettings,
+    clock: Clock,
+    telemetry: Telemetry,
+    tracing: Tracing | None = None,
 ) -> web.Application:
     """Give the public listener as an aiohttp application; it keeps its own limits on bodies."""
     answers = Answers()
     app = web.Application()
-    app.add_routes(HealthRoutes(system=system, settings=settings, answers=answers).routes())
+    health = HealthRoutes(system=system, settings=settings, answers=answers)
     events = EventRoutes(system=system, settings=settings, clock=clock, answers=answers, tracing=tracing)
-    app.add_routes(events.routes())
+    app.add_routes(timed(health.routes() + events.routes(), telemetry))
     return app
 
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import cachebox
 import siphashc
+
+from service.ingestion.remembered import Remembered
 
 NO_HOSTNAME: Final = "(none)"
 MAX_CACHED_HOSTNAME_CHARS: Final = 253
@@ -31,15 +32,15 @@ class PublicSuffixes:
     def __init__(self, registrable: Callable[[str], str | None], *, capacity: int) -> None:
         self._registrable = registrable
         """Gives the registrable domain of a lower-case host, None when there is none."""
-        self._cache: cachebox.LRUCache[str, str] = cachebox.LRUCache(capacity)
+        self.cache: Remembered[str] = Remembered(capacity)
 
     def root_domain(self, hostname: str) -> str:
         """Give the root domain of a hostname, from memory where it was asked for lately."""
-        root = self._cache.get(hostname)
+        root = self.cache.get(hostname)
         if root is None:
             root = root_domain(hostname, self._registrable)
             if len(hostname) <= MAX_CACHED_HOSTNAME_CHARS:
-                self._cache[hostname] = root
+                self.cache[hostname] = root
         return root
 
 

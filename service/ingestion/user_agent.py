@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import cachebox
 from msgspec import Struct
+
+from service.ingestion.remembered import Remembered
 
 MAX_READ_CHARS: Final = 1_024
 """Security limit: of a longer user agent only the start is read and remembered.
@@ -137,19 +138,19 @@ class UserAgents:
 
     def __init__(self, take_apart: Callable[[str], Families], *, capacity: int) -> None:
         self._take_apart = take_apart
-        self._cache: cachebox.LRUCache[str, UserAgent] = cachebox.LRUCache(capacity)
+        self.cache: Remembered[UserAgent] = Remembered(capacity)
 
     def parse(self, user_agent: str | None) -> UserAgent:
         """Give what the header says, from memory where it was asked for lately."""
         if not user_agent:
             return UNKNOWN_USER_AGENT
         start = user_agent[:MAX_READ_CHARS]
-        known = self._cache.get(start)
+        known = self.cache.get(start)
         if known is None:
             # A header may hold bytes that are no UTF-8; they come as lone surrogates, which parsers refuse.
             text = start.encode("utf-8", "replace").decode()
             known = describe(text, self._take_apart(text))
-            self._cache[start] = known
+            self.cache[start] = known
         return known
 
 

@@ -4,7 +4,7 @@ The rules themselves (``service.ingestion``) read no files; they get what is loa
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,7 @@ from ua_parser.regex import Resolver
 from service.errors import ConfigError
 from service.ingestion.event import Tables
 from service.ingestion.identity import PublicSuffixes
+from service.ingestion.remembered import Remembered
 from service.ingestion.revenue import NO_RATES, Rates, parse_rates
 from service.ingestion.user_agent import Families, UserAgents
 from service.tables.addresses import watch_addresses
@@ -31,10 +32,12 @@ CACHED_HOSTNAMES: Final = 10_000
 
 
 class WatchedTables(NamedTuple):
-    """The tables, and those of them whose files are followed."""
+    """The tables, those of them whose files are followed, and their caches."""
 
     tables: Tables
     watched: tuple[Watched[Any], ...]
+    caches: Mapping[str, Remembered[Any]]
+    """What the tables remember of look-ups, by name."""
 
 
 def load_tables(
@@ -54,16 +57,22 @@ def load_tables(
     spam = watch_spam_list(spam_list, data_dir)
     addresses = watch_addresses(ip_lists, asn_database)
     geo = WatchedGeolocator(geo_database, data_dir)
+    user_agents = _load_user_agents()
+    root_domains = PublicSuffixes(PublicSuffixList().privatesuffix, capacity=CACHED_HOSTNAMES)
     tables = Tables(
         geo=geo.published,
-        user_agents=_load_user_agents(),
+        user_agents=user_agents,
         sources=load_sources(sources),
-        root_domains=PublicSuffixes(PublicSuffixList().privatesuffix, capacity=CACHED_HOSTNAMES),
+        root_domains=root_domains,
         rates=_load_rates(exchange_rates),
         addresses=addresses.published,
         spam=spam.published,
     )
-    return WatchedTables(tables, (spam, addresses, geo))
+    caches: dict[str, Remembered[Any]] = {
+        "user_agents": user_agents.cache,
+        "root_domains": root_domains.cache,
+    }
+    return WatchedTables(tables, (spam, addresses, geo), caches)
 
 
 def _load_user_agents() -> UserAgents:

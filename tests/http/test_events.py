@@ -14,6 +14,7 @@ from actors.runtime import ActorStopped
 from service.http.app import public_app, public_runner
 from service.http.settings import Build, PublicSettings
 from service.ingestion.verdict import Dropped, DropReason, Retry, RetryReason
+from service.telemetry import Telemetry
 from service.wire.forwarded import TrustedProxies
 from tests.support.public_server import (
     EVENT,
@@ -406,7 +407,9 @@ async def test_a_unix_socket_is_a_trusted_proxy() -> None:
     settings = PublicSettings(
         trusted_proxies=TrustedProxies([]), sender_token="", build=Build("1"), geo_database=lambda: ""
     )
-    runner = public_runner(public_app(system=system, settings=settings, clock=lambda: NOW))
+    runner = public_runner(
+        public_app(system=system, settings=settings, clock=lambda: NOW, telemetry=Telemetry())
+    )
     await runner.setup()
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders can be too long for a socket's name
         path = str(Path(folder) / "s")

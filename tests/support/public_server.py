@@ -14,6 +14,7 @@ from service.http.app import public_app, public_runner
 from service.http.settings import Build, EventSystem, PublicSettings
 from service.ingestion.request import Request
 from service.ingestion.verdict import BUFFERED, Verdict
+from service.telemetry import Telemetry
 from service.tracing.records import RequestTrace
 from service.tracing.spans import Tracing
 from service.wire.forwarded import TrustedProxies
@@ -132,6 +133,7 @@ async def public_server(
     *,
     trusted: Sequence[str] = ("127.0.0.0/8",),
     tracing: Tracing | None = None,
+    telemetry: Telemetry | None = None,
     **changes: Any,
 ) -> AsyncIterator[PublicServer]:
     """Serve on a free port of this machine, with changes to the settings."""
@@ -144,7 +146,13 @@ async def public_server(
             **changes,
         }
     )
-    app = public_app(system=system, settings=settings, clock=lambda: NOW, tracing=tracing)
+    app = public_app(
+        system=system,
+        settings=settings,
+        clock=lambda: NOW,
+        telemetry=telemetry or Telemetry(),
+        tracing=tracing,
+    )
     runner = public_runner(app)
     await runner.setup()
     try:

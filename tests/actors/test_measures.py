@@ -1,0 +1,150 @@
+"""What the running system tells telemetry of itself."""
+
+from pathlib import Path
+
+import pytest
+
+from actors.mailbox import MailboxStatistics
+from actors.measures import MAX_MARKS, WaitWatch
+from actors.system import SystemSettings
+from service.ingestion.verdict import DropReason
+from service.sites.records import Limits, ShieldKind
+from service.telemetry import Distribution, catalogue
+from service.telemetry.figures import Measured
+from service.telemetry.metric import Metric
+from tests.support.running_system import RunningSystem, running_system
+
+OUTSIDE_THE_SYSTEM = {
+    catalogue.REQUEST_DURATION,
+    catalogue.BUILD_INFO,
+    catalogue.CACHE_HITS,
+    catalogue.CACHE_MISSES,
+    catalogue.USER_AGENTS_GIVEN_UP,
+    catalogue.EXPORTS_FAILED,
+}
+"""Measured by HTTP, the tables and the export."""
+
+NOT_ALWAYS = {
+    catalogue.ACTOR_RESTARTS,
+    catalogue.GEO_DATABASE_AGE,
+    catalogue.DEAD_LETTERS,
+    catalogue.INSERT_RETRIES,
+    catalogue.ROWS_QUARANTINED,
+}
+"""They begin with the first crash, refusal or lost message; the table of countries has no date."""
+
+
+def read(running: RunningSystem) -> list[Measured]:
+    """Give all figures of the system and of its telemetry."""
+    return [*running.telemetry.measure(), *running.system.figures()]
+
+
+def value(figures: list[Measured], metric: Metric, **attributes: str) -> float:
+    """Give the one number of the series."""
+    (found,) = [
+        figure.value for figure in figures if figure.metric == metric and figure.attributes == attributes
+    ]
+    assert not isinstance(found, Distribution)
+    return found
+
+
+async def test_the_counters_equal_what_was_sent(tmp_path: Path) -> None:
+    """Reason by reason, and what was stored equals what was buffered, with its delay."""
+    async with running_system(tmp_path, domains=["open.example"]) as running:
+        await running.add_site("full.example", Limits(threshold=2))
+        shielded = await running.add_site("shielded.example")
+        await running.add_shield(shielded, ShieldKind.IP, "203.0.113.9")
+        for visitor in range(1, 6):
+            await running.send(running.request("open.example", "full.example", visitor=visitor))
+        for _ in range(4):
+            await running.send(running.request("shielded.example", "nobody.example", visitor=9))
+        await running.system.flush()
+        await running.system.stop(deadline_s=2.0)
+        figures = read(running)
+
+    assert value(figures, catalogue.EVENTS_BUFFERED) == 7
+    dropped = {reason: value(figures, catalogue.EVENTS_DROPPED, reason=reason.value) for reason in DropReason}
+    assert {reason: count for reason, count in dropped.items() if count} == {
+        DropReason.THROTTLE: 3,
+        DropReason.SITE_IP_BLOCKLIST: 4,
+        DropReason.NOT_FOUND: 4,
+    }
+    assert value(figures, catalogue.EVENTS_INSERTED) == 7
+    assert value(figures, catalogue.EVENTS_WAITING) == 0
+    assert value(figures, catalogue.ROWS_INSERTED, table="events_v2") == 7
+    (delay,) = [figure.value for figure in figures if figure.metric == catalogue.EVENT_DELAY]
+    assert isinstance(delay, Distribution)
+    assert delay.total == 7
+    (blocks,) = [figure.value for figure in figures if figure.metric == catalogue.BLOCK_SIZE]
+    assert isinstance(blocks, Distribution)
+    assert blocks.sum == 7
+
+
+async def test_every_metric_of_the_system_is_reported(tmp_path: Path) -> None:
+    """A system that took a few hundred events leaves none of the catalogue out."""
+    async with running_system(tmp_path, durability="fsync", settings=SystemSettings(tick_s=0.01)) as running:
+        for visitor in range(200):
+            await running.send(running.request(visitor=visitor % 250))
+        await running.system.flush()
+        await running.system.stop(deadline_s=2.0)
+        reported = {figure.metric for figure in read(running)}
+        attributes = {figure.metric: set(figure.attributes) for figure in read(running)}
+
+    assert set(catalogue.CATALOGUE) - reported == OUTSIDE_THE_SYSTEM | NOT_ALWAYS
+    assert all(names == set(metric.attributes) for metric, names in attributes.items())
+
+
+async def test_a_journal_that_is_full_is_seen(tmp_path: Path) -> None:
+    """Refusals are counted by reason, and the journal's size stands beside its limit."""
+    async with running_system(tmp_path, journal_max_bytes=2000) as running:
+        running.store.away = True
+        for visitor in range(1, 30):
+            await running.send(running.request(visitor=visitor))
+        running.store.away = False
+        figures = list(running.telemetry.measure())
+        assert value(figures, catalogue.EVENTS_REFUSED, reason="journal_unavailable") > 0
+        total = value(figures, catalogue.EVENTS_BUFFERED) + value(
+            figures, catalogue.EVENTS_REFUSED, reason="journal_unavailable"
+        )
+
+    assert total == 29
+
+
+def mailbox(taken: int, depth: int) -> MailboxStatistics:
+    """Give figures of a mailbox."""
+    return MailboxStatistics(taken + depth, taken, 0, depth, depth, 0)
+
+
+class TestWaitWatch:
+    @pytest.mark.parametrize(
+        ("looks", "age_s"),
+        [
+            pytest.param([(0, 0)], 0, id="empty"),
+            pytest.param(
+                [(0, 1), (0, 1), (0, 5)], 2, id="stuck: the first message has waited since the first look"
+            ),
+            pytest.param(
+                [(0, 3), (3, 3), (6, 3)], 0, id="busy: all that was there is taken by the next look"
+            ),
+            pytest.param(
+                [(0, 3), (0, 6), (3, 3), (4, 2)], 2, id="behind: the oldest came before the second look"
+            ),
+            pytest.param([(0, 3), (3, 0)], 0, id="done"),
+        ],
+    )
+    def test_age_of_the_oldest(self, looks: list[tuple[int, int]], age_s: float) -> None:
+        """One look a second."""
+        watch = WaitWatch()
+        for now, (taken, depth) in enumerate(looks):
+            watch.look(mailbox(taken, depth), now)
+
+        assert watch.age_s == age_s
+
+    def test_a_long_wait_keeps_few_marks(self) -> None:
+        """However long a mailbox grows, its oldest message's age is right."""
+        watch = WaitWatch()
+        for now in range(10 * MAX_MARKS):
+            watch.look(mailbox(0, now + 1), now)
+
+        assert watch.age_s == 10 * MAX_MARKS - 1
+        assert len(watch._marks) <= MAX_MARKS
