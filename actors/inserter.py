@@ -10,18 +10,18 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import ClassVar, TypeVar
 
-from actors.messages import Insert, Inserted, Postponed
+from actors.messages import DropRows, Insert, Inserted, Postponed, RetryRows
 from actors.runtime import Actor, Envelope
 from actors.status import Status
 from service.clickhouse.schema import EVENTS_TABLE, SESSIONS_TABLE
 from service.clickhouse.store import Block, ClickhouseStore
 from service.clock import Clock, stopwatch
 from service.errors import JournalError, StoreUnavailable
-from service.ingestion.session import coalesce
-from service.insertion import insert
+from service.insertion import build_block, insert, retry
 from service.journal import Journal
 from service.progress import RowTable
 from service.quarantine import Quarantine
@@ -61,13 +61,23 @@ class InserterActor(Actor):
         self._telemetry = telemetry
 
     async def receive(self, envelope: Envelope) -> None:
-        """Insert the block and answer what became of it."""
-        message: Insert = envelope.message
-        if message.trace is None:
-            envelope.reply(await self._put(message))
-            return
-        with message.trace.current():
-            envelope.reply(await self._put(message))
+        """Insert the block, or do what a person asks of the quarantine, and answer what became of it."""
+        match envelope.message:
+            case Insert() as message:
+                with nullcontext() if message.trace is None else message.trace.current():
+                    envelope.reply(await self._put(message))
+            case RetryRows(ids=ids):
+                await self._answer(envelope, lambda: retry(self._store, self._quarantine, ids))
+            case DropRows(ids=ids):
+                await self._answer(envelope, lambda: asyncio.to_thread(self._quarantine.remove, ids))
+
+    async def _answer(self, envelope: Envelope, work: Callable[[], Awaitable[object]]) -> None:
+        """Answer a person at once, with the error if there is one: they will ask again."""
+        try:
+            envelope.reply(await work())
+        except (StoreUnavailable, JournalError) as error:
+            envelope.fail(error)
+        self._status.quarantine_error = None  # there may be room: postponed blocks are tried again
 
     async def _put(self, message: Insert) -> Inserted | Postponed:
         # In a thread: reading and coalescing ten thousand entries would hold the loop for milliseconds.
@@ -76,12 +86,7 @@ class InserterActor(Actor):
 
     def _build(self, insert: Insert) -> Block:
         entries = insert.entries if insert.entries is not None else self._journal.read(insert.segment)
-        return Block(
-            id=insert.segment.id,
-            trigger=insert.trigger,
-            events=[entry.event for entry in entries],
-            sessions=coalesce(entries),
-        )
+        return build_block(insert.segment.id, insert.trigger, entries)
 
     async def _insert(
         self, block: Block, segment: SegmentInfo, trace: BlockTrace | None

@@ -130,6 +130,18 @@ class Insert(Struct, frozen=True):
     trace: BlockTrace | None = None
 
 
+class RetryRows(Struct, frozen=True):
+    """Insert rows of the quarantine again; answered with ``insertion.Retried``."""
+
+    ids: Sequence[str]
+
+
+class DropRows(Struct, frozen=True):
+    """Let go of rows of the quarantine for good; answered with how many there were."""
+
+    ids: Sequence[str]
+
+
 class Inserted(Struct, frozen=True):
     """The block is stored, but for rows that ClickHouse refuses: these are in the quarantine."""
 

@@ -21,7 +21,18 @@ from actors.explainer import Explainer
 from actors.front import FrontActor
 from actors.inserter import InserterActor
 from actors.measures import Measures, Observed
-from actors.messages import BuildResult, CloseDoor, Flush, Ingest, IngestBatch, Reload, Remember, Tick
+from actors.messages import (
+    BuildResult,
+    CloseDoor,
+    DropRows,
+    Flush,
+    Ingest,
+    IngestBatch,
+    Reload,
+    Remember,
+    RetryRows,
+    Tick,
+)
 from actors.runtime import Actor, ActorError, Envelope, Ref
 from actors.salts import SaltBook, SaltsActor
 from actors.session_book import KEPT_S, SessionBudget
@@ -31,10 +42,12 @@ from actors.supervision import ChildSpec, Down, Supervisor
 from actors.tables import Refreshable, TablesActor
 from service.clickhouse.store import ClickhouseStore
 from service.clock import Clock
+from service.errors import StoreUnavailable
 from service.ingestion.event import Tables
 from service.ingestion.explanation import Explanation
 from service.ingestion.request import Request
 from service.ingestion.verdict import Retry, RetryReason
+from service.insertion import Retried
 from service.journal import Journal
 from service.quarantine import Quarantine
 from service.sites.cache import SiteCache
@@ -61,6 +74,7 @@ LEAST_PATIENCE_S: Final = 0.1
 """What each part may take of a stop whose deadline has passed."""
 FLUSH_TIMEOUT_S: Final = 600.0
 RELOAD_TIMEOUT_S: Final = 10.0
+QUARANTINE_TIMEOUT_S: Final = 30.0
 OVERLOADED: Final = Retry(RetryReason.OVERLOADED)
 NOT_READY: Final = Retry(RetryReason.NOT_READY)
 
@@ -282,6 +296,21 @@ class System:
         events: int = await self._tree["buffer"].ask(Flush(), timeout_s=FLUSH_TIMEOUT_S)
         await self._tree["counters"].ask(Flush(), timeout_s=FLUSH_TIMEOUT_S)
         return events
+
+    async def retry_rows(self, ids: Sequence[str]) -> Retried:
+        """Insert rows of the quarantine again; what is stored leaves it.
+
+        Raises StoreUnavailable when ClickHouse is away, ActorError when blocks take too long.
+        """
+        if self._status.clickhouse_error is not None:
+            raise StoreUnavailable("ClickHouse is away; retry the rows when it is back.")
+        retried: Retried = await self._tree["inserter"].ask(RetryRows(ids), timeout_s=QUARANTINE_TIMEOUT_S)
+        return retried
+
+    async def drop_rows(self, ids: Sequence[str]) -> int:
+        """Let go of rows of the quarantine for good and give how many there were. Raises ActorError."""
+        dropped: int = await self._tree["inserter"].ask(DropRows(ids), timeout_s=QUARANTINE_TIMEOUT_S)
+        return dropped
 
     async def site_changed(self, site_id: int) -> None:
         """Bring a site as it now is in the store into force before returning; a deleted one is forgotten."""

@@ -11,14 +11,16 @@ the other way round.
 
 import asyncio
 import logging
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from service.clickhouse.store import Block, BlockTrigger, ClickhouseStore
 from service.clock import Clock
 from service.errors import BlockRejected, JournalError
-from service.ingestion.rows import ClickhouseEvent
+from service.ingestion.rows import ClickhouseEvent, Entry
+from service.ingestion.session import coalesce
 from service.progress import Fate, Part, Progress, RowTable
 from service.quarantine import Quarantine
 from service.wire.refused_row import RefusedRow
@@ -58,8 +60,46 @@ async def insert(
     return await _Bisection(store, block, progress, quarantine, created_ms, now).run()
 
 
-async def insert_again(store: ClickhouseStore, row: RefusedRow) -> None:
-    """Store a row of the quarantine, once however often it is called. Raises StoreError."""
+class Retried(Struct, frozen=True):
+    """What became of rows of the quarantine that were inserted again."""
+
+    stored: int
+    """So many are in ClickHouse now and no longer in the quarantine."""
+    refused: dict[str, str]
+    """Why ClickHouse refused the others, by their ids."""
+
+
+def build_block(block_id: str, trigger: BlockTrigger, entries: Sequence[Entry]) -> Block:
+    """Give the block of a segment's entries: the same rows in the same order whenever it is asked for."""
+    return Block(
+        id=block_id,
+        trigger=trigger,
+        events=[entry.event for entry in entries],
+        sessions=coalesce(entries),
+    )
+
+
+async def retry(store: ClickhouseStore, quarantine: Quarantine, ids: Collection[str]) -> Retried:
+    """Insert rows of the quarantine again, one by one; ids that are not in it are passed over.
+
+    Raises StoreUnavailable or JournalError; call again with the same then.
+    """
+    stored: list[str] = []
+    refused: dict[str, str] = {}
+    try:
+        for row in await asyncio.to_thread(quarantine.find, ids):
+            try:
+                await _insert_again(store, row)
+            except BlockRejected as error:
+                refused[row.id] = str(error)
+            else:
+                stored.append(row.id)
+    finally:
+        await asyncio.to_thread(quarantine.remove, stored)
+    return Retried(len(stored), refused)
+
+
+async def _insert_again(store: ClickhouseStore, row: RefusedRow) -> None:
     if isinstance(row.values, ClickhouseEvent):
         block = Block(id=row.id, trigger=BlockTrigger.RETRY, events=[row.values], sessions=[])
     else:

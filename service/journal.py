@@ -15,11 +15,12 @@ The folder holds ``lock``, the segments ``<sequence>-<id>.gh`` (their format: ``
 thread.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -34,6 +35,7 @@ from service.segment import (
     MemorySegment,
     OpenSegment,
     SegmentInfo,
+    decode_records,
     inspect,
     make_folder,
     set_aside,
@@ -185,7 +187,7 @@ class Journal:
         if known is None:
             raise JournalError(f"There is no closed segment {segment.file_name} in the journal.")
         data = self._data(known)
-        entries, end, problem = _decode(data)
+        entries, end, problem = decode_records(data)
         if problem:
             self._without_tail(known, data[end:], records=len(entries), problem=problem)
         return entries
@@ -344,18 +346,21 @@ class Journal:
             self._closed_bytes -= segment.bytes
 
 
-def _decode(data: bytes) -> tuple[list[Entry], int, str]:
-    """Give the entries that can be read, the offset behind the last, and what is wrong there, if anything."""
-    found = record.read_records(data)
-    entries: list[Entry] = []
-    end = 0
-    for payload in found.payloads:
-        try:
-            entries.append(record.decode_entry(payload))
-        except record.RecordError as error:
-            return entries, end, str(error)
-        end += record.FRAME_BYTES + len(payload)
-    return entries, end, found.problem or ""
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep the service out of a journal's folder meanwhile, which is made if need be.
+
+    Raises JournalLocked when another process owns it, JournalError when it cannot be used.
+    """
+    try:
+        make_folder(folder)
+        descriptor = _lock(folder)
+    except OSError as error:
+        raise translated(error, folder) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _lock(folder: Path) -> int:

@@ -118,15 +118,6 @@ class Quarantine:
         except OSError as error:
             raise translated(error, self._folder) from error
 
-    def oldest(self, limit: int) -> list[RefusedRow]:
-        """Give so many of its rows, oldest blocks first. Raises JournalError."""
-        rows: list[RefusedRow] = []
-        for row in read_rows(self._folder):
-            if len(rows) == limit:
-                break
-            rows.append(row)
-        return rows
-
     def remove(self, ids: Collection[str]) -> int:
         """Let go of the rows of these ids for good and give how many there were. Raises JournalError."""
         blocks = {name.partition("-")[0] for name in ids}

@@ -23,6 +23,7 @@ from typing import Final, Protocol
 from msgspec import Struct, structs
 
 from service.errors import JournalCorrupt, JournalError, JournalFull
+from service.ingestion.rows import Entry
 from service.wire import record
 
 DAMAGED_FOLDER: Final = "damaged"
@@ -190,6 +191,20 @@ def inspect(path: Path) -> tuple[SegmentInfo, bytes]:
     return SegmentInfo(int(name[1]), header.id, header.created_ms, len(buffer), 0), buffer[
         record.HEADER_BYTES :
     ]
+
+
+def decode_records(data: bytes) -> tuple[list[Entry], int, str]:
+    """Give the entries that can be read, the offset behind the last, and what is wrong there, if anything."""
+    found = record.read_records(data)
+    entries: list[Entry] = []
+    end = 0
+    for payload in found.payloads:
+        try:
+            entries.append(record.decode_entry(payload))
+        except record.RecordError as error:
+            return entries, end, str(error)
+        end += record.FRAME_BYTES + len(payload)
+    return entries, end, found.problem or ""
 
 
 def set_aside(path: Path, reason: str) -> None:

@@ -22,7 +22,7 @@ from service.cli.context import SITES_FILE
 from service.cli.folder import admin_socket, prepare_folder
 from service.cli.measuring import exporting, metrics_listener, sources, wants_measures
 from service.cli.preparation import Preparation
-from service.cli.stores import load_configured_tables, open_clickhouse, open_quarantine
+from service.cli.stores import JOURNAL_FOLDER, load_configured_tables, open_clickhouse, open_quarantine
 from service.clock import wall
 from service.config import Config, split_address
 from service.http.admin import admin_app
@@ -71,7 +71,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         prepare_folder(config.data_dir)
         journal = Journal.open(
-            config.data_dir / "journal", durability=config.durability, max_bytes=config.journal_max_bytes
+            config.data_dir / JOURNAL_FOLDER, durability=config.durability, max_bytes=config.journal_max_bytes
         )
         stack.callback(journal.close)
         quarantine = open_quarantine(config)

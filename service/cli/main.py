@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from service.cli import geo, goals, shields, sites, spam
+from service.cli import geo, goals, journal, quarantine, shields, sites, spam
 from service.cli.check import check
 from service.cli.explain import explain
 from service.cli.invocation import Invocation
@@ -106,6 +106,8 @@ app.add_typer(shields.app, name="shields")
 app.add_typer(goals.app, name="goals")
 app.add_typer(spam.app, name="spam")
 app.add_typer(geo.app, name="geo")
+app.add_typer(journal.app, name="journal")
+app.add_typer(quarantine.app, name="quarantine")
 app.command("sql")(sql)
 app.command("explain")(explain)
 app.command("version")(version)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from service.cli.folder import prepare_folder
 from service.clickhouse.connect import open_store
@@ -9,6 +10,8 @@ from service.clickhouse.migrations import MigratableStore
 from service.config import Config
 from service.quarantine import QUARANTINE_FOLDER, Quarantine
 from service.tables import WatchedTables, load_tables
+
+JOURNAL_FOLDER: Final = "journal"
 
 
 @asynccontextmanager

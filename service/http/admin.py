@@ -17,6 +17,7 @@ from service.clickhouse.store import ClickhouseStore
 from service.clock import Clock
 from service.errors import (
     GoalNotFound,
+    JournalError,
     QueryFailed,
     ShieldRuleNotFound,
     SiteInvalid,
@@ -26,6 +27,7 @@ from service.errors import (
 )
 from service.http.admin_explain import ExplainingSystem, ExplainRoutes
 from service.http.admin_operations import OperableSystem, OperationRoutes
+from service.http.admin_quarantine import QuarantineRoutes, QuarantineSystem
 from service.http.admin_rules import RuleRoutes
 from service.http.admin_sites import SiteRoutes
 from service.http.shapes import refusal
@@ -45,7 +47,7 @@ _UNAVAILABLE: Final = {"Retry-After": "1"}
 log = logging.getLogger(__name__)
 
 
-class AdminSystem(OperableSystem, ExplainingSystem, Protocol):
+class AdminSystem(OperableSystem, ExplainingSystem, QuarantineSystem, Protocol):
     """All that is needed of the running system."""
 
 
@@ -64,6 +66,7 @@ def admin_app(
     app.on_response_prepare.append(_name_server)
     app.router.add_routes(OperationRoutes(system, store).routes())
     app.router.add_routes(ExplainRoutes(system, trusted_proxies, clock).routes())
+    app.router.add_routes(QuarantineRoutes(system).routes())
     app.router.add_routes(RuleRoutes(provisioning).routes())
     app.router.add_routes(SiteRoutes(provisioning).routes())
     return app
@@ -98,7 +101,7 @@ async def _refuse_clearly(request: web.Request, handler: Handler) -> web.StreamR
         return refusal(404, str(error))
     except (SiteInvalid, QueryFailed) as error:
         return refusal(400, str(error))
-    except (SiteStoreUnavailable, StoreError) as error:
+    except (SiteStoreUnavailable, StoreError, JournalError) as error:
         return refusal(503, str(error), _UNAVAILABLE)
     except ActorError as error:
         log.warning("The system did not answer an admin request: %s", str(error) or type(error).__name__)

@@ -14,11 +14,11 @@ from service.clickhouse.native import NativeStore
 from service.clickhouse.store import Block
 from service.errors import BlockRejected, StoreUnavailable
 from service.ingestion.rows import ClickhouseSession
-from service.insertion import insert_again
+from service.insertion import Retried, retry
 from service.progress import Progress
 from service.quarantine import Quarantine, read_rows
 from tests.support.clickhouse import ClickhouseServer
-from tests.support.crashes import Died, insert_until
+from tests.support.crashes import CREATED_MS, Died, insert_until
 from tests.support.rows import EMPTY_EVENT, FULL_SESSION, make_block
 
 BAD_FROM = 1_000_000
@@ -299,20 +299,31 @@ async def test_a_table_that_refuses_everything(
     assert splits == 30
 
 
-async def test_insert_again(picky_store: MigratableStore, tmp_path: Path) -> None:
-    """A row of the quarantine is stored once, however often it is tried after its table takes it."""
+async def test_retried(picky_store: MigratableStore, tmp_path: Path) -> None:
+    """Rows of the quarantine are stored once their tables take them, each once, and leave it."""
     block = _block(4, [2], 3, [1])
     await insert_until(-1, picky_store, block, tmp_path)
     rows = list(read_rows(tmp_path / "quarantine"))
-    with pytest.raises(BlockRejected):
-        await insert_again(picky_store, rows[0])
+    ids = [row.id for row in rows]
+    quarantine = _quarantine(tmp_path)
+    refused = await retry(picky_store, quarantine, ids)
     await _take_all(picky_store)
 
-    for row in [*rows, *rows]:
-        await insert_again(picky_store, row)
+    stored = await retry(picky_store, quarantine, [*ids, "none"])
+    for row in rows:  # the first retry's process may have died before it let go of them
+        quarantine.add(row, created_ms=CREATED_MS)
+    again = await retry(picky_store, _quarantine(tmp_path), ids)
 
+    assert (refused.stored, list(refused.refused)) == (0, ids)
+    assert "Constraint `known`" in refused.refused[ids[0]]
+    assert stored == again == Retried(2, {})
+    assert _quarantine(tmp_path).rows == 0
     assert await _stored(picky_store, "events_v2") == sorted(event.site_id for event in block.events)
     assert await _stored(picky_store, "sessions_v2") == sorted(state.site_id for _, state in block.sessions)
+
+
+def _quarantine(folder: Path) -> Quarantine:
+    return Quarantine.open(folder / "quarantine", max_bytes=2**30, sync=False)
 
 
 async def test_value_that_fits_no_column(store: MigratableStore, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The page about the admin API names every route that there is."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import service
@@ -8,6 +9,7 @@ from service.clock import wall
 from service.http.admin import admin_app
 from service.ingestion.explanation import Explanation
 from service.ingestion.request import Request
+from service.insertion import Retried
 from service.sites.provisioning import StoreProvisioning
 from service.sites.sqlite import SqliteSiteStore
 from service.wire.forwarded import TrustedProxies
@@ -30,6 +32,14 @@ class IdleSystem:
     async def explain(self, request: Request) -> list[Explanation]:
         """Have nothing to explain."""
         return []
+
+    async def retry_rows(self, ids: Sequence[str]) -> Retried:
+        """Have no rows."""
+        return Retried(0, {})
+
+    async def drop_rows(self, ids: Sequence[str]) -> int:
+        """Have no rows."""
+        return 0
 
     def readiness(self) -> Report:
         """Be ready."""
