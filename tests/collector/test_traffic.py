@@ -16,7 +16,9 @@ from service.clickhouse.connect import open_store
 from service.ingestion.verdict import DropReason
 from service.logs import ABOUT_THE_COLLECTOR
 from service.telemetry import telemetry_event_buffered, telemetry_event_dropped
+from service.telemetry.catalogue import CATALOGUE
 from tests.support.collector import CollectorProcess, running_collector
+from tests.support.dashboards import series
 from tests.support.server import SITE, GatehouseProcess, eventually, running_gatehouse
 
 YEAR_S = 365 * 86_400
@@ -121,6 +123,7 @@ def test_counts_what_was_sent(collector: CollectorProcess, gatehouse: GatehouseP
     assert gatehouse.stop() == 0  # which exports what has been counted since the last time
     assert buffered(collector) == stored
     assert dropped(collector) == {str(reason): float(count) for reason, count in expected.items()}
+    assert strange(collector) == {}
 
 
 def test_goes_on_without_a_collector(collector: CollectorProcess, gatehouse: GatehouseProcess) -> None:
@@ -238,6 +241,22 @@ def dropped(collector: CollectorProcess) -> dict[str, float]:
     """The events that are not, by reason; without the reasons that did not occur."""
     found = collector.scrape().get(DROPPED, {})
     return {dict(labels)["reason"]: value for labels, value in found.items() if value}
+
+
+def strange(collector: CollectorProcess) -> dict[str, set[str]]:
+    """The series that the catalogue does not have under this name, or not with these labels."""
+    known = series()
+    found = {
+        name: {label for labels in values for label, _ in labels}
+        for name, values in collector.scrape().items()
+        if name != "target_info"
+    }
+    assert len(found) > len(CATALOGUE) // 2, "most metrics have a value"
+    return {
+        name: labels
+        for name, labels in found.items()
+        if labels - known.get(name, frozenset()) or name not in known
+    }
 
 
 def complaints(gatehouse: GatehouseProcess) -> list[datetime]:
