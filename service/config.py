@@ -309,6 +309,9 @@ class Config(Struct, frozen=True, kw_only=True):
             check=_check_address,
         ),
     ] = None
+    otlp_logs: Annotated[
+        bool, About("Send log lines to the collector too; they are written to standard error in any case.")
+    ] = False
     shutdown_deadline_s: Annotated[
         float,
         Meta(ge=0.1, le=3600),
@@ -500,6 +503,8 @@ def _check_together(config: Config) -> None:
         raise ConfigError(
             "geo_database and geo_database_url are both set, and only one database is used; remove one."
         )
+    if config.otlp_logs and config.otlp_endpoint is None:
+        raise ConfigError("otlp_logs is set, but not otlp_endpoint, where they would go; set it too.")
     if config.listen == config.admin_listen and split_address(config.listen)[1] != 0:
         raise ConfigError(f"listen and admin_listen are both {config.listen}; give them different ports.")
     if config.block_max_bytes > config.journal_max_bytes:

@@ -1,17 +1,23 @@
 """Log lines, as one JSON object each for machines or as coloured text for people.
 
-Standard ``logging`` underneath, so that libraries speak through it too. No line is written per event, and
-none may hold an address, a user agent or a URL of a visitor: pass counts, names and ids as ``extra``.
+Standard ``logging`` underneath, so that libraries speak through it too. No line is written per event, the
+same line comes a few times a minute at most (``log_limit``), and a line about something that has a span names
+its trace. None may hold an address, a user agent or a URL of a visitor: pass counts, names and ids as
+``extra``. What aiohttp says of requests is kept from telling them.
 """
 
+import copy
 import json
 import logging
+import re
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal, TextIO
+
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
+
+from service.log_limit import LogLimit
 
 LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -25,9 +31,9 @@ OWN_PACKAGES: Final = ("service", "actors")
 REPEATING: Final = ("asynch",)
 """Libraries that warn of every failed connection what the error that they raise says as well."""
 
-ABOUT_THE_COLLECTOR: Final = ("opentelemetry", "service.telemetry", "service.tracing")
-"""Who warns when the collector of telemetry is away, some of them at every try."""
-COLLECTOR_INTERVAL_S: Final = 60.0
+HTTP_SERVER: Final = "aiohttp"
+"""Logs the address of a sender, and with what it could not read a part of the request."""
+_PLACE: Final = re.compile(r"%[-#0-9.]*[a-zA-Z]")
 
 COLOURS: Final = {"DEBUG": "\x1b[2m", "INFO": "\x1b[32m", "WARNING": "\x1b[33m", "ERROR": "\x1b[31m"}
 RESET: Final = "\x1b[0m"
@@ -40,58 +46,57 @@ def configure_logging(
     level: Literal["debug", "info", "warning", "error"],
     output_format: Literal["auto", "json", "pretty"],
     stream: TextIO = sys.stderr,
-) -> None:
+    also: Sequence[logging.Handler] = (),
+) -> "LimitedHandler":
     """Send all log lines to the stream, instead of where they went; ``auto`` is pretty on a terminal.
 
-    ``level`` is for Gatehouse's own lines; of libraries only warnings and errors are written.
+    ``level`` is for Gatehouse's own lines; of libraries only warnings and errors are written. ``also`` get
+    the same lines. Close what is returned in the end, and with it them.
     """
     terminal = stream.isatty()
     pretty = output_format == "pretty" or (output_format == "auto" and terminal)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(PrettyFormatter(colour=terminal) if pretty else JsonFormatter())
-    handler.addFilter(OnceInAWhile(ABOUT_THE_COLLECTOR, COLLECTOR_INTERVAL_S))
     # Libraries tell what they do in detail, aiosqlite even the values that it is given: warnings are enough.
-    logging.basicConfig(level=max(logging.WARNING, LEVELS[level]), handlers=[handler], force=True)
+    limited = LimitedHandler([handler, *also])
+    logging.basicConfig(level=max(logging.WARNING, LEVELS[level]), handlers=[limited], force=True)
     for package in OWN_PACKAGES:
         logging.getLogger(package).setLevel(LEVELS[level])
     for library in REPEATING:
         logging.getLogger(library).setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)
+    return limited
 
 
-class OnceInAWhile(logging.Filter):
-    """Lets one warning of all these loggers through in an interval; it says how many were left out before it.
+class LimitedHandler(logging.Handler):
+    """Hands lines on: not too many, with their trace, without what visitors sent."""
 
-    For a handler, because a logger's own filter does not see what the loggers below it say.
-    """
-
-    def __init__(
-        self, loggers: tuple[str, ...], interval_s: float, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, targets: Sequence[logging.Handler]) -> None:
         super().__init__()
-        self._loggers = loggers
-        self._interval_s = interval_s
-        self._clock = clock
-        self._lock = threading.Lock()  # libraries warn from threads of their own
-        self._next = float("-inf")
-        self._left_out = 0
+        self._targets = targets
+        self._limit = LogLimit()
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the line is written."""
-        if record.levelno < logging.WARNING or not any(
-            record.name == name or record.name.startswith(f"{name}.") for name in self._loggers
-        ):
-            return True
-        with self._lock:
-            now = self._clock()
-            if now < self._next:
-                self._left_out += 1
-                return False
-            self._next = now + self._interval_s
-            if self._left_out:
-                record.left_out = self._left_out
-                self._left_out = 0
-            return True
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand on what may be written now."""
+        record = _discreet(record)
+        for line in self._limit.pass_on(record):
+            self._write(_with_trace(line) if line is record else line)
+
+    def close(self) -> None:
+        """Say how many lines were left out that were not told yet, and close the targets."""
+        self.acquire()  # threads of libraries may still log
+        try:
+            for line in self._limit.end():
+                self._write(line)
+        finally:
+            self.release()
+        for target in self._targets:
+            target.close()
+        super().close()
+
+    def _write(self, line: logging.LogRecord) -> None:
+        for target in self._targets:
+            target.handle(line)
 
 
 class JsonFormatter(logging.Formatter):
@@ -105,7 +110,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        fields |= dict(_extras(record))
+        fields |= dict(extras(record))
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         # The standard library's, because it also takes texts that are no valid Unicode.
@@ -125,9 +130,7 @@ class PrettyFormatter(logging.Formatter):
         level = f"{record.levelname:<7}"
         if self._colour:
             level = COLOURS.get(record.levelname, "") + level + RESET
-        line = " ".join(
-            [f"{moment} {level} {record.getMessage()}", *(f"{k}={v}" for k, v in _extras(record))]
-        )
+        line = " ".join([f"{moment} {level} {record.getMessage()}", *(f"{k}={v}" for k, v in extras(record))])
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -135,5 +138,29 @@ def _moment(record: logging.LogRecord) -> datetime:
     return datetime.fromtimestamp(record.created, UTC)
 
 
-def _extras(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
+def extras(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
+    """Give what the caller passed as ``extra``, and the trace, by name."""
     return ((name, value) for name, value in vars(record).items() if name not in STANDARD_ATTRIBUTES)
+
+
+def _with_trace(record: logging.LogRecord) -> logging.LogRecord:
+    context = get_current_span().get_span_context()
+    if not context.is_valid:
+        return record
+    record = copy.copy(record)
+    record.trace_id = format_trace_id(context.trace_id)
+    record.span_id = format_span_id(context.span_id)
+    return record
+
+
+def _discreet(record: logging.LogRecord) -> logging.LogRecord:
+    """Give aiohttp's records without values, and without errors whose text is a part of a request."""
+    if not record.name.startswith(HTTP_SERVER):
+        return record
+    record = copy.copy(record)
+    record.msg, record.args = _PLACE.sub("…", str(record.msg)), ()
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None and type(error).__module__.startswith(HTTP_SERVER):
+        record.exc_info, record.exc_text = None, None
+        record.error = type(error).__name__
+    return record

@@ -6,15 +6,12 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
-from service.logs import (
-    OWN_PACKAGES,
-    REPEATING,
-    JsonFormatter,
-    OnceInAWhile,
-    PrettyFormatter,
-    configure_logging,
-)
+from service.log_limit import LINES
+from service.logs import OWN_PACKAGES, REPEATING, JsonFormatter, PrettyFormatter, configure_logging
+from tests.support.public_server import EVENT, ScriptedSystem, public_server
+from tests.support.spans import Spans
 
 
 @pytest.fixture
@@ -88,27 +85,7 @@ class TestPretty:
         assert line == "00:00:01.500 \x1b[32mINFO   \x1b[0m 2 blocks"
 
 
-class TestOnceInAWhile:
-    def test_the_same_trouble_is_told_once_in_an_interval(self) -> None:
-        """What came in between is only counted; every other line passes."""
-        now = 0.0
-        rule = OnceInAWhile(("opentelemetry", "service.telemetry"), 60.0, clock=lambda: now)
-
-        def passes(name: str, level: int = logging.WARNING) -> bool:
-            return bool(rule.filter(record(name=name, levelno=level)))
-
-        assert passes("opentelemetry.exporter.otlp")
-        now = 59.9
-        assert not passes("opentelemetry.exporter.otlp")
-        assert not passes("service.telemetry", logging.ERROR)
-        assert passes("service.telemetry.export", logging.INFO)
-        assert passes("service.telemetry_of_others")
-        assert passes("actors.inserter")
-        now = 60.0
-        last = record(name="opentelemetry.sdk", levelno=logging.ERROR)
-        assert rule.filter(last)
-        assert json.loads(JsonFormatter().format(last))["left_out"] == 2
-
+class TestCollector:
     @pytest.mark.usefixtures("root_logger")
     def test_the_collector_is_one_trouble(self) -> None:
         """However many parts of the exporter fail, it is one line."""
@@ -154,3 +131,84 @@ class TestConfigure:
 
         assert "hidden" not in stream.getvalue()
         assert "shown" in stream.getvalue()
+
+
+def logged(stream: io.StringIO) -> list[dict[str, object]]:
+    """Give the JSON lines of a stream."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+class TestLines:
+    @pytest.mark.usefixtures("root_logger")
+    def test_line_within_a_span_names_its_trace(self) -> None:
+        """Ids as OpenTelemetry writes them; none where there is no span."""
+        stream = io.StringIO()
+        configure_logging(level="info", output_format="json", stream=stream)
+        with use_span(NonRecordingSpan(SpanContext(0xABC, 0xDEF, is_remote=False))):
+            logging.getLogger("service.x").info("within")
+        logging.getLogger("service.x").info("outside")
+
+        within, outside = logged(stream)
+        assert (within["trace_id"], within["span_id"]) == (f"{0xABC:032x}", f"{0xDEF:016x}")
+        assert "trace_id" not in outside
+
+    @pytest.mark.usefixtures("root_logger")
+    def test_same_line_is_limited_and_counted_at_the_end(self) -> None:
+        """What was left out is told when logging is closed."""
+        stream = io.StringIO()
+        handler = configure_logging(level="info", output_format="json", stream=stream)
+        for number in range(100):
+            logging.getLogger("service.x").warning("again %d", number)
+        handler.close()
+
+        lines = logged(stream)
+        assert len(lines) == LINES + 1
+        assert lines[-1]["message"] == "90 more lines like this were left out: again %d"
+
+    @pytest.mark.usefixtures("root_logger")
+    def test_others_get_the_same_lines(self) -> None:
+        """A second handler is given what the stream is given, and closed with it."""
+        other = logging.StreamHandler(io.StringIO())
+        handler = configure_logging(level="info", output_format="json", stream=io.StringIO(), also=[other])
+        for number in range(100):
+            logging.getLogger("service.x").warning("again %d", number)
+        handler.close()
+
+        assert len(other.stream.getvalue().splitlines()) == LINES + 1
+
+
+class TestVisitors:
+    @pytest.mark.usefixtures("root_logger")
+    async def test_request_that_cannot_be_read_tells_nothing_of_its_sender(self) -> None:
+        """Neither the address nor what was sent is in the line; that there was something is."""
+        stream = io.StringIO()
+        configure_logging(level="debug", output_format="json", stream=stream)
+        async with public_server(ScriptedSystem()) as server:
+            for sent in (
+                b"POST /api/event HTTP/1.1\r\nHost: x\r\nplanted header: planted\r\n\r\n",
+                b"POST /api/event?planted HTTP/9.planted\r\n\r\n",
+                b"POST /api/event HTTP/1.1\r\nHost: x\r\nContent-Length: planted\r\n\r\n",
+                b"POST /" + b"planted" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+            ):
+                await server.exchange(sent)
+
+        assert logged(stream)
+        assert "planted" not in stream.getvalue()
+        assert "127.0.0.1" not in stream.getvalue()
+
+    @pytest.mark.usefixtures("root_logger")
+    async def test_bug_of_ours_keeps_its_traceback_and_names_the_trace(self) -> None:
+        """A request that ends in an exception can be found by its trace; whose it was is not told."""
+        stream = io.StringIO()
+        configure_logging(level="info", output_format="json", stream=stream)
+        spans, system = Spans(ratio=0.0), ScriptedSystem()
+        system.error = RuntimeError("a bug, as the test wants it")
+        async with public_server(system, tracing=spans.tracing) as server:
+            await server.post(EVENT, x_forwarded_for="203.0.113.77", user_agent="planted")
+
+        (line,) = logged(stream)
+        assert "RuntimeError" in str(line["traceback"])
+        assert line["trace_id"] == f"{spans.one('POST /api/event').trace_id:032x}"
+        assert "127.0.0.1" not in stream.getvalue()
+        assert "203.0.113" not in stream.getvalue()
+        assert "planted" not in stream.getvalue()

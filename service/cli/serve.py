@@ -6,6 +6,7 @@ import logging
 import shlex
 import signal
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -62,9 +63,19 @@ def serve(
     from service.logs import configure_logging
 
     config = invocation(ctx).with_flags({"listen": listen, "admin_listen": admin_listen}).config
-    configure_logging(level=config.log_level, output_format=config.log_format)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    logs = configure_logging(level=config.log_level, output_format=config.log_format, also=_otlp_logs(config))
+    with closing(logs), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, first_steps))
+
+
+def _otlp_logs(config: "Config") -> "list[logging.Handler]":
+    if not config.otlp_logs:
+        return []
+    from service import __version__
+    from service.otlp_logs import open_otlp_logs
+
+    assert config.otlp_endpoint is not None, "the configuration was checked"
+    return [open_otlp_logs(config.otlp_endpoint, version=__version__)]
 
 
 async def _serve(config: "Config", first_steps: str | None) -> None:

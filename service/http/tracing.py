@@ -33,13 +33,15 @@ def traced(handler: TracedHandler, route: str, *, tracing: Tracing, trusted: Tru
 
     async def answer(request: web.Request) -> web.Response:
         trace = tracing.begin(route, _parent(request, trusted))
-        status = FAILED_STATUS
         try:
             response = await handler(request, trace)
-            status = response.status
-            return response
-        finally:
-            trace.finish(status)
+        except BaseException:
+            trace.finish(FAILED_STATUS)
+            # aiohttp logs the error in this task, which is this request's alone: the line names the trace.
+            trace.make_current()
+            raise
+        trace.finish(response.status)
+        return response
 
     return answer
 

@@ -4,8 +4,9 @@ The loop never waits for it. A trace for which there is no room is not made at a
 queue that drops, and never tears one apart.
 """
 
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -15,6 +16,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from service.tracing.records import MAX_SITES
 from service.tracing.spans import Sampling, Tracing
+
+log: Final = logging.getLogger(__name__)
 
 MAX_QUEUED_SPANS: Final = 4096
 MAX_TRACE_SPANS: Final = 1 + 2 * MAX_SITES
@@ -43,6 +46,11 @@ class CountedExporter(SpanExporter):
         finally:
             if result is not SpanExportResult.SUCCESS:
                 self.lost += len(spans)
+                log.warning(
+                    "The collector takes no spans (%d are lost). Events are taken as ever; "
+                    "see that it runs at otlp_endpoint",
+                    self.lost,
+                )
         return result
 
     def shutdown(self) -> None:
@@ -79,12 +87,16 @@ class SpanQueue(BatchSpanProcessor):
 
     def stop(self, *, timeout_s: float) -> None:
         """Send what is left, within the time; what a collector does not take by then is lost."""
-        # The library's own shutdown waits for 30 s.
-        ending = threading.Thread(target=self.shutdown, name="spans-end", daemon=True)
-        ending.start()
-        ending.join(timeout_s)
-        if ending.is_alive():
-            self._counted.shutdown()
+        stop_within(self.shutdown, self._counted.shutdown, timeout_s=timeout_s)
+
+
+def stop_within(shutdown: Callable[[], object], cut_off: Callable[[], object], *, timeout_s: float) -> None:
+    """Shut a queue of OpenTelemetry's down, whose own way waits for 30 s; cut its exporter off in the end."""
+    ending = threading.Thread(target=shutdown, name="telemetry-end", daemon=True)
+    ending.start()
+    ending.join(timeout_s)
+    if ending.is_alive():
+        cut_off()
 
 
 def start_tracing(endpoint: str, *, sampling: Sampling, version: str) -> tuple[SpanQueue, Tracing]:

@@ -143,6 +143,11 @@ class RequestTrace:
         self.sites.append(site)
         return site
 
+    def make_current(self) -> None:
+        """Have what is logged in this task from now on name the trace, if it is kept."""
+        if self.context is not None:
+            otel_context.attach(otel_trace.set_span_in_context(NonRecordingSpan(self.context)))
+
     def finish(self, status: int) -> None:
         """Note the answer; makes the spans of a request that is kept."""
         self.ended = self.recorder.now()

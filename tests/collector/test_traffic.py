@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from service.clickhouse.connect import open_store
 from service.ingestion.verdict import DropReason
-from service.logs import ABOUT_THE_COLLECTOR
+from service.log_limit import ABOUT_THE_COLLECTOR
 from service.telemetry import telemetry_event_buffered, telemetry_event_dropped
 from service.telemetry.catalogue import CATALOGUE
 from tests.support.collector import CollectorProcess, running_collector
