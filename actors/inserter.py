@@ -152,14 +152,15 @@ class InserterActor(Actor):
                 if tries % LOG_EVERY_TRIES == 0:
                     log.warning("%s does not work yet, the events wait in the journal: %s", what, error)
                 tries += 1
-                self._status.clickhouse_error = str(error)
+                if self._status.away_since is None:
+                    self._status.away_since = self._clock()
                 self._status.insert_tries_failed += 1
                 self._telemetry.count_insert_retry(error)
                 await asyncio.sleep(_wait_s(tries))
             else:
                 if tries:
                     log.info("%s worked after %d tries", what, tries + 1)
-                self._status.clickhouse_error = None
+                self._status.away_since = None
                 return result
 
 

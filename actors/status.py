@@ -8,10 +8,10 @@ class Status:
     """Published figures of front, buffer and inserter; reading them costs nothing and waits for nobody."""
 
     __slots__ = (
+        "away_since",
         "blocks_inserted",
         "blocks_postponed",
         "blocks_rejected",
-        "clickhouse_error",
         "events_inserted",
         "events_waiting",
         "insert_tries_failed",
@@ -25,8 +25,8 @@ class Status:
     )
 
     def __init__(self) -> None:
-        self.clickhouse_error: str | None = None
-        """Why the block at hand could not be inserted yet; None while ClickHouse takes blocks. Inserter."""
+        self.away_since: float | None = None
+        """Since when ClickHouse takes no block, UTC epoch seconds; None while it does. Inserter."""
         self.insert_tries_failed = 0
         """Tries that ClickHouse did not take, since the start. Inserter."""
         self.blocks_inserted = 0

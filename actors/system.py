@@ -33,6 +33,7 @@ from actors.messages import (
     RetryRows,
     Tick,
 )
+from actors.outlook import GrowthRate, describe_outage
 from actors.runtime import Actor, ActorError, Envelope, Ref
 from actors.salts import SaltBook, SaltsActor
 from actors.session_book import KEPT_S, SessionBudget
@@ -168,6 +169,8 @@ class System:
         self._timer: asyncio.TimerHandle | None = None
         self._tick_due = 0.0
         """When the next tick is due, on the clock of the loop."""
+        self._journal_growth = GrowthRate()
+        """Bytes appended to the journal a second."""
         self._site_depth = 0
         """Messages that were found waiting for sites in this round of their ticks."""
         self._measures = Measures(
@@ -302,7 +305,7 @@ class System:
 
         Raises StoreUnavailable when ClickHouse is away, ActorError when blocks take too long.
         """
-        if self._status.clickhouse_error is not None:
+        if self._status.away_since is not None:
             raise StoreUnavailable("ClickHouse is away; retry the rows when it is back.")
         retried: Retried = await self._tree["inserter"].ask(RetryRows(ids), timeout_s=QUARANTINE_TIMEOUT_S)
         return retried
@@ -321,12 +324,13 @@ class System:
         status = self._status
         salts = self._salts.at(int(self._clock()), now=self._clock())
         checks = {
+            "front": "ok" if self._accepting else "the service starts or stops, senders get 503",
             "actors": "ok" if self._down_part is None else f"the {self._down_part} crashed too often",
             "sites": "ok" if self._directory.loaded else "the list of sites is not loaded yet",
             "salts": "ok" if salts is not None else "there is no salt for today",
             # Anybody may read this: what ClickHouse or the disk said, addresses too, is for the log alone.
             "journal": "ok" if status.journal_error is None else "it cannot be written, senders get 503",
-            "clickhouse": "ok" if status.clickhouse_error is None else "away, events wait in the journal",
+            "clickhouse": "ok" if status.away_since is None else self._describe_outage(status.away_since),
             "quarantine": "ok" if status.quarantine_error is None else "full, rows wait in the journal",
         }
         for table in self._refreshed:
@@ -334,6 +338,14 @@ class System:
             checks[table.name.replace(" ", "_")] = "ok" if table.problem is None else stale
         ready = self._accepting and checks["sites"] == checks["salts"] == "ok"
         return Readiness(ready, checks)
+
+    def _describe_outage(self, since: float) -> str:
+        journal = self._journal.statistics()
+        return describe_outage(
+            max(0.0, self._clock() - since),
+            free_bytes=journal.max_bytes - journal.bytes,
+            bytes_per_s=self._journal_growth.per_second,
+        )
 
     @property
     def statistics(self) -> Mapping[str, int]:
@@ -470,6 +482,7 @@ class System:
         for name in ("front", "buffer"):
             self._tree[name].tell(tick)
         if self._ticks % SLOW_TICK_EVERY == 0:
+            self._journal_growth.note(self._journal.statistics().bytes_appended, tick.now)
             for name in ("salts", "directory", "counters"):
                 self._tree[name].tell(tick)
             if tick.now > self._memories_end:

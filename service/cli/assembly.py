@@ -127,7 +127,9 @@ def _start_tracing(stack: AsyncExitStack, config: Config, rest_s: float) -> Trac
     if config.otlp_endpoint is None:
         return None
     sampling = Sampling(ratio=config.trace_ratio, slow_s=config.trace_slow_s)
-    queue, tracing = start_tracing(config.otlp_endpoint, sampling=sampling, version=__version__)
+    queue, tracing = start_tracing(
+        config.otlp_endpoint, config.otlp_protocol, sampling=sampling, version=__version__
+    )
     stack.callback(queue.stop, timeout_s=rest_s)
     return tracing
 

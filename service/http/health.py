@@ -2,8 +2,9 @@
 
 Ready means that events are taken. While ClickHouse is away they are taken all the same, into the journal, so
 that says ``error`` in its line and the whole stays ready. The reference's four names are kept for old
-monitors, with its values: ``postgres`` stands for whatever holds the sites. Beside them stand ``ready`` and
-``checks``, the state of every part by its own name: ``ok`` or a sentence.
+monitors, with its values: ``postgres`` stands for whatever holds the sites. Beside them stand ``ready``,
+``state`` (``ready``, ``degraded``, ``not ready``) and ``checks``, the state of every part by its own name:
+``ok`` or a sentence with figures.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from service.http.answers import Answers
-from service.http.settings import EventSystem, PublicSettings
+from service.http.settings import EventSystem, PublicSettings, ReadinessReport
 from service.wire.reply import EMPTY, JSON, Reply
 
 
@@ -41,6 +42,7 @@ class HealthRoutes:
         body = {
             **_reference_checks(report.checks, ready=report.ready),
             "ready": report.ready,
+            "state": _state(report),
             "checks": report.checks,
         }
         return self._answers.answer(request, _json(200 if report.ready else 500, body))
@@ -74,6 +76,13 @@ def _reference_checks(checks: Mapping[str, str], *, ready: bool) -> dict[str, st
         "sites_cache": "ok" if is_ok("sites") else None,
         "sessions": "ok" if ready else "waiting",
     }
+
+
+def _state(report: ReadinessReport) -> str:
+    """Give ``ready``, ``degraded`` (events are taken, and something is wrong) or ``not ready``."""
+    if not report.ready:
+        return "not ready"
+    return "ready" if all(check == "ok" for check in report.checks.values()) else "degraded"
 
 
 def _json(status: int, value: object) -> Reply:

@@ -7,13 +7,13 @@ queue that drops, and never tears one apart.
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
+from service.errors import ConfigError
 from service.tracing.records import MAX_SITES
 from service.tracing.spans import Sampling, Tracing
 
@@ -25,6 +25,9 @@ MAX_TRACE_SPANS: Final = 1 + 2 * MAX_SITES
 BATCH_SPANS: Final = 512
 EXPORT_INTERVAL_MS: Final = 2_000
 EXPORT_TIMEOUT_S: Final = 5.0
+
+
+Protocol = Literal["http/protobuf", "grpc"]
 
 
 class CountedExporter(SpanExporter):
@@ -99,13 +102,29 @@ def stop_within(shutdown: Callable[[], object], cut_off: Callable[[], object], *
         cut_off()
 
 
-def start_tracing(endpoint: str, *, sampling: Sampling, version: str) -> tuple[SpanQueue, Tracing]:
-    """Begin to send spans to the collector at ``endpoint`` (OTLP over HTTP).
+def start_tracing(
+    endpoint: str, protocol: Protocol, *, sampling: Sampling, version: str
+) -> tuple[SpanQueue, Tracing]:
+    """Begin to send spans to the collector at ``endpoint``, a URL without a path.
 
-    ``stop`` the queue in the end.
+    ``stop`` the queue in the end. Raises ConfigError when gRPC is asked for and its package is not installed.
     """
-    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_S)
-    queue = SpanQueue(exporter)
+    queue = SpanQueue(_open_exporter(endpoint, protocol))
     resource = Resource.create({"service.name": "gatehouse", "service.version": version})
     tracing = Tracing(queue, sampling=sampling, resource=resource, version=version, has_room=queue.has_room)
     return queue, tracing
+
+
+def _open_exporter(endpoint: str, protocol: Protocol) -> SpanExporter:
+    if protocol == "grpc":
+        try:
+            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+        except ImportError:
+            raise ConfigError(
+                'otlp_protocol is "grpc", which needs a package: pip install "gatehouse[grpc]".'
+            ) from None
+        insecure = endpoint.startswith("http://")
+        return GrpcExporter(endpoint=endpoint, insecure=insecure, timeout=EXPORT_TIMEOUT_S)
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+
+    return HttpExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_S)

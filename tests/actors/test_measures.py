@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.buffer import BlockLimits
 from actors.mailbox import MailboxStatistics
 from actors.measures import MAX_MARKS, WaitWatch
 from actors.system import SystemSettings
@@ -12,6 +13,7 @@ from service.sites.records import Limits, ShieldKind
 from service.telemetry import Distribution, catalogue
 from service.telemetry.figures import Measured
 from service.telemetry.metric import Metric
+from tests.support.probe import until
 from tests.support.running_system import RunningSystem, running_system
 
 OUTSIDE_THE_SYSTEM = {
@@ -148,3 +150,21 @@ class TestWaitWatch:
 
         assert watch.age_s == 10 * MAX_MARKS - 1
         assert len(watch._marks) <= MAX_MARKS
+
+
+async def test_an_outage_is_told_with_its_figures(tmp_path: Path) -> None:
+    """Readiness says since when ClickHouse is away and what the journal still holds; events are taken."""
+    settings = SystemSettings(tick_s=0.01, block=BlockLimits(max_rows=1))
+    async with running_system(tmp_path, settings=settings) as running:
+        running.store.away = True
+        await running.send(running.request())
+        await until(lambda: running.system.readiness().checks["clickhouse"] != "ok")
+        running.clock.now += 40
+        report = running.system.readiness()
+        running.store.away = False
+        await running.system.flush()
+        after = running.system.readiness()
+
+    assert report.ready
+    assert report.checks["clickhouse"].startswith("away for 40 s, events wait in the journal, which")
+    assert after.checks["clickhouse"] == "ok"

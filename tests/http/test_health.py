@@ -25,20 +25,36 @@ async def test_a_system_that_takes_events_is_ready(path: str) -> None:
         "sites_cache": "ok",
         "sessions": "ok",
         "ready": True,
+        "state": "ready",
         "checks": ALL_WELL.checks,
     }
 
 
 @pytest.mark.parametrize(
-    ("report", "status", "four"),
+    ("report", "status", "state", "four"),
     [
-        (Report(ready=True, checks={"sites": "ok", "clickhouse": AWAY}), 200, ["ok", "error", "ok", "ok"]),
-        (Report(ready=False, checks={"sites": "not loaded yet"}), 500, ["error", "ok", None, "waiting"]),
-        (Report(ready=False, checks={"sites": "ok", "salts": "none"}), 500, ["ok", "ok", "ok", "waiting"]),
+        (
+            Report(ready=True, checks={"sites": "ok", "clickhouse": AWAY}),
+            200,
+            "degraded",
+            ["ok", "error", "ok", "ok"],
+        ),
+        (
+            Report(ready=False, checks={"sites": "not loaded yet"}),
+            500,
+            "not ready",
+            ["error", "ok", None, "waiting"],
+        ),
+        (
+            Report(ready=False, checks={"sites": "ok", "salts": "none"}),
+            500,
+            "not ready",
+            ["ok", "ok", "ok", "waiting"],
+        ),
     ],
 )
 async def test_trouble_is_told_in_the_references_words(
-    report: Report, status: int, four: list[str | None]
+    report: Report, status: int, state: str, four: list[str | None]
 ) -> None:
     """500 only when no events are taken; the sentence stands among the checks."""
     system = ScriptedSystem()
@@ -50,6 +66,7 @@ async def test_trouble_is_told_in_the_references_words(
     assert response.status == status
     assert [answer[name] for name in ("postgres", "clickhouse", "sites_cache", "sessions")] == four
     assert answer["checks"] == report.checks
+    assert answer["state"] == state
 
 
 async def test_the_real_system_is_ready_once_it_runs(tmp_path: Path) -> None:
@@ -57,9 +74,11 @@ async def test_the_real_system_is_ready_once_it_runs(tmp_path: Path) -> None:
     async with running_system(tmp_path) as running, public_server(running.system) as server:
         running_status = (await server.send("GET", "/api/health")).status
         await running.system.stop(deadline_s=1.0)
-        stopped_status = (await server.send("GET", "/api/health")).status
+        stopped = await server.send("GET", "/api/health")
+        stopped_status, why = stopped.status, stopped.json()["checks"]["front"]
 
     assert (running_status, stopped_status) == (200, 500)
+    assert "starts or stops" in why
 
 
 async def test_a_live_process_says_so() -> None:
