@@ -96,9 +96,20 @@ def running_bare(cores: Cores, folder: Path) -> Iterator[Target]:
 
 
 @contextmanager
+def running_sink(cores: Cores, folder: Path) -> Iterator[str]:
+    """Run a collector that takes everything, on the other core; gives its URL."""
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "benchmarks.sink", "--port", str(port)]
+    with _running(command, cores.pin_others, folder / "sink.log") as process:
+        _wait_for(lambda: _accepts(port), process, folder / "sink.log")
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
 def running_service(cores: Cores, folder: Path, *, store: str, settings: Sequence[str]) -> Iterator[Service]:
     """Run the service on the measured core, with a database for the native store on the other one."""
     port, admin_port = free_ports(2)
+    folder.mkdir(exist_ok=True)
     data_dir, log = folder / "data", folder / "service.log"
     chosen = [f"listen=127.0.0.1:{port}", f"admin_listen=127.0.0.1:{admin_port}", f"store={store}", *settings]
     with ExitStack() as stack:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from benchmarks.load import CONNECTIONS, WARM_UP_S, Load
-from benchmarks.processes import Cores, running_bare, running_service
+from benchmarks.processes import Cores, running_bare, running_service, running_sink
 
 OWN_CORE_SHARE = 0.9
 """A full process that gets less of its core than this shares it with somebody."""
@@ -31,6 +31,8 @@ class Report(Struct, frozen=True):
     store: str
     settings: Sequence[str]
     service: list[Load]
+    telling: list[Load]
+    """The service with telemetry at its defaults, sent to a collector; the other one sends none."""
     bare: list[Load]
     stored: int
     """Events in ClickHouse at the end."""
@@ -38,35 +40,44 @@ class Report(Struct, frozen=True):
     @property
     def acknowledged(self) -> int:
         """Events that the service said it has, over all rounds and warm-ups."""
-        return sum(load.acknowledged for load in self.service)
+        return sum(load.acknowledged for load in (*self.service, *self.telling))
 
 
 def run(*, seconds: float, rounds: int, store: str, settings: Sequence[str]) -> Report:
-    """Measure both in turns, so that what else the machine does hits both."""
+    """Measure all in turns, so that what else the machine does hits all."""
     cores = Cores()
     cores.pin_others()
     service_loads: list[Load] = []
+    telling_loads: list[Load] = []
     bare_loads: list[Load] = []
     with tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as name:
         folder = Path(name)
-        _say("starting ClickHouse, the service and the bare handler ...")
+        _say("starting ClickHouse, the service with and without telemetry, and the bare handler ...")
         with (
-            running_service(cores, folder, store=store, settings=settings) as service,
+            running_sink(cores, folder) as collector,
+            running_service(cores, folder / "off", store=store, settings=settings) as service,
+            running_service(
+                cores, folder / "on", store=store, settings=[*settings, f"otlp_endpoint={collector}"]
+            ) as telling,
             running_bare(cores, folder) as bare,
         ):
             for number in range(1, rounds + 1):
                 _say(f"round {number} of {rounds}: the service, {WARM_UP_S:g} + {seconds:g} s ...")
                 service_loads.append(service.take_load(seconds))
                 service.flush()
+                _say(f"round {number} of {rounds}: with telemetry, {WARM_UP_S:g} + {seconds:g} s ...")
+                telling_loads.append(telling.take_load(seconds))
+                telling.flush()
                 _say(f"round {number} of {rounds}: the bare handler, {WARM_UP_S:g} + {seconds:g} s ...")
                 bare_loads.append(bare.take_load(seconds))
-            stored = service.stored_events()
+            stored = service.stored_events() + telling.stored_events()
     return Report(
         machine=f"{_processor()}, Python {platform.python_version()}",
         cores=len({cores.measured, cores.others}),
         store=store,
         settings=settings,
         service=service_loads,
+        telling=telling_loads,
         bare=bare_loads,
         stored=stored,
     )
@@ -94,12 +105,14 @@ def table(report: Report) -> str:
         f"{report.machine}; {report.cores} core(s), {report.store} store, {CONNECTIONS} connections,"
         f" median of {len(report.service)} round(s)",
         "",
-        f"{'':18}{'gatehouse':>12}{'bare':>12}{'ratio':>9}",
+        f"{'':18}{'gatehouse':>12}{'telemetry on':>14}{'bare':>12}{'ratio':>9}",
     ]
     for name, shape, figure in rows:
-        ours, theirs = (median(map(figure, loads)) for loads in (report.service, report.bare))
+        ours, telling, theirs = (
+            median(map(figure, loads)) for loads in (report.service, report.telling, report.bare)
+        )
         ratio = f"{ours / theirs:.2f}" if theirs else "-"
-        lines.append(f"{name:18}{ours:>12{shape}}{theirs:>12{shape}}{ratio:>9}")
+        lines.append(f"{name:18}{ours:>12{shape}}{telling:>14{shape}}{theirs:>12{shape}}{ratio:>9}")
     lines += ["", *_conclusions(report)]
     return "\n".join(lines)
 
@@ -107,8 +120,20 @@ def table(report: Report) -> str:
 def _conclusions(report: Report) -> list[str]:
     """Say what became of the events, and what makes the figures doubtful."""
     share = report.stored / report.acknowledged if report.acknowledged else 0.0
-    lines = [f"stored / acknowledged: {report.stored:,} / {report.acknowledged:,} = {share:.6f}"]
-    for name, loads in (("gatehouse", report.service), ("bare", report.bare)):
+    throughput, cpu = (
+        median(map(figure, report.telling)) / median(map(figure, report.service))
+        for figure in (events_per_second, cpu_us_per_event)
+    )
+    lines = [
+        f"stored / acknowledged: {report.stored:,} / {report.acknowledged:,} = {share:.6f}",
+        f"with default telemetry / with telemetry off: {throughput:.3f} of the events/s,"
+        f" {cpu:.3f} of the CPU time",
+    ]
+    for name, loads in (
+        ("gatehouse", report.service),
+        ("telemetry on", report.telling),
+        ("bare", report.bare),
+    ):
         odd = {status: count for load in loads for status, count in load.statuses.items() if status != "202"}
         dropped, unanswered = sum(load.dropped for load in loads), sum(load.unanswered for load in loads)
         if odd or dropped or unanswered:
