@@ -8,13 +8,13 @@ import logging
 from typing import Final
 
 from opentelemetry._logs import LogRecord, SeverityNumber
-from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
+from service.errors import ConfigError
 from service.logs import extras
-from service.tracing.export import stop_within
+from service.tracing.export import Protocol, stop_within
 
 STOP_S: Final = 2.0
 EXPORT_TIMEOUT_S: Final = 5.0
@@ -80,10 +80,28 @@ class OtlpHandler(logging.Handler):
         super().close()
 
 
-def open_otlp_logs(endpoint: str, *, version: str) -> OtlpHandler:
-    """Give a handler that sends lines to the collector at ``endpoint`` (OTLP over HTTP)."""
-    exporter = OTLPLogExporter(endpoint=f"{endpoint.rstrip('/')}/v1/logs", timeout=EXPORT_TIMEOUT_S)
-    return OtlpHandler(exporter, version=version)
+def open_otlp_logs(endpoint: str, protocol: Protocol, *, version: str) -> OtlpHandler:
+    """Give a handler that sends lines to the collector at ``endpoint``, a URL without a path.
+
+    Raises ConfigError when gRPC is asked for and its package is not installed.
+    """
+    return OtlpHandler(_open_exporter(endpoint, protocol), version=version)
+
+
+def _open_exporter(endpoint: str, protocol: Protocol) -> LogRecordExporter:
+    if protocol == "grpc":
+        try:
+            from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcExporter
+        except ImportError:
+            raise ConfigError(
+                'otlp_protocol is "grpc", which needs a package: pip install "gatehouse[grpc]".'
+            ) from None
+        return GrpcExporter(
+            endpoint=endpoint, insecure=endpoint.startswith("http://"), timeout=EXPORT_TIMEOUT_S
+        )
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpExporter
+
+    return HttpExporter(endpoint=f"{endpoint.rstrip('/')}/v1/logs", timeout=EXPORT_TIMEOUT_S)
 
 
 def _severity(level: int) -> SeverityNumber:

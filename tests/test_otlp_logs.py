@@ -1,12 +1,16 @@
 """Log lines on their way to the collector: what they hold, and that sending them causes none."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import grpc
 from opentelemetry._logs import SeverityNumber
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 
-from service.otlp_logs import OtlpHandler
+from service.otlp_logs import OtlpHandler, open_otlp_logs
 
 
 def in_memory() -> InMemoryLogRecordExporter:
@@ -75,3 +79,33 @@ def test_after_the_end_lines_are_ignored() -> None:
     handler.handle(record())
 
     assert exporter.get_finished_logs() == ()
+
+
+class Receiver(logs_service_pb2_grpc.LogsServiceServicer):
+    """Takes lines by gRPC and keeps their texts."""
+
+    def __init__(self) -> None:
+        self.bodies: list[str] = []
+
+    def Export(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
+        """Take log lines."""
+        for resource in request.resource_logs:
+            lines = [line for scope in resource.scope_logs for line in scope.log_records]
+            self.bodies += [line.body.string_value for line in lines]
+        return logs_service_pb2.ExportLogsServiceResponse()
+
+
+def test_lines_arrive_by_grpc() -> None:
+    """With ``otlp_protocol`` "grpc" lines take the way of metrics and spans."""
+    receiver, server = Receiver(), grpc.server(ThreadPoolExecutor(1))
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(receiver, server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        handler = open_otlp_logs(f"http://127.0.0.1:{port}", "grpc", version="1.2.3")
+        handler.handle(record())
+        handler.close()
+    finally:
+        server.stop(None).wait()
+
+    assert receiver.bodies == ["2 blocks"]

@@ -75,7 +75,7 @@ def _otlp_logs(config: "Config") -> "list[logging.Handler]":
     from service.otlp_logs import open_otlp_logs
 
     assert config.otlp_endpoint is not None, "the configuration was checked"
-    return [open_otlp_logs(config.otlp_endpoint, version=__version__)]
+    return [open_otlp_logs(config.otlp_endpoint, config.otlp_protocol, version=__version__)]
 
 
 async def _serve(config: "Config", first_steps: str | None) -> None:
