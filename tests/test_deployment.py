@@ -73,3 +73,33 @@ def test_collector_is_where_the_service_sends() -> None:
 
     assert endpoint == f"http://collector:{OTLP_HTTP_PORT}"
     assert collector == f"0.0.0.0:{OTLP_HTTP_PORT}"
+
+
+def test_mounted_files_exist() -> None:
+    """Whatever compose mounts from the project is there, and Grafana looks for dashboards where they are."""
+    services = read_yaml("compose.yaml")["services"]
+    mounts = [
+        mount.split(":")
+        for service in services.values()
+        for mount in service.get("volumes", [])
+        if mount.startswith("./")
+    ]
+    (provider,) = read_yaml("deploy/grafana/provisioning/dashboards/gatehouse.yaml")["providers"]
+
+    assert mounts
+    assert all((ROOT / source).exists() for source, *_ in mounts)
+    assert ["./deploy/grafana/dashboards", provider["options"]["path"], "ro"] in mounts
+
+
+def test_grafana_asks_the_containers() -> None:
+    """The data sources are services of compose, and ClickHouse's user and database are the service's."""
+    services = read_yaml("compose.yaml")["services"]
+    prometheus, clickhouse = read_yaml("deploy/grafana/provisioning/datasources/gatehouse.yaml")[
+        "datasources"
+    ]
+    made = services["clickhouse"]["environment"]
+
+    assert prometheus["url"] == "http://prometheus:9090"
+    assert {"prometheus", clickhouse["jsonData"]["host"]} <= services.keys()
+    assert clickhouse["jsonData"]["username"] == made["CLICKHOUSE_USER"]
+    assert clickhouse["jsonData"]["defaultDatabase"] == made["CLICKHOUSE_DB"]

@@ -23,6 +23,7 @@ from tests.support.collector_build import MANIFEST
 from tests.support.installing import ROOT
 from tests.support.server import eventually
 
+VARIABLES = sorted(set(re.findall(r"env:(COLLECTOR_\w+)", CONFIGURATION.read_text())))
 VALID = [
     pytest.param({}, id="as it stands"),
     pytest.param(
@@ -55,6 +56,16 @@ def test_valid(environment: dict[str, str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_valid_in_containers() -> None:
+    """What compose.yaml gives to the collector is what its configuration reads, and valid."""
+    given = YAML(typ="safe").load(ROOT / "compose.yaml")["services"]["collector"]["environment"]
+    defaults = {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in given.items()}
+    done = validate(defaults)
+
+    assert set(defaults) <= set(VARIABLES)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_wrong_choice_is_refused() -> None:
     """A place that does not exist is named at the start."""
     done = validate({"COLLECTOR_EXPORTERS": "[nowhere]"})
@@ -72,7 +83,7 @@ def test_parts_are_those_of_the_image() -> None:
     assert f"image: otel/opentelemetry-collector-contrib:{version}\n" in (ROOT / "compose.yaml").read_text()
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"env:(COLLECTOR_\w+)", CONFIGURATION.read_text()))))
+@pytest.mark.parametrize("name", VARIABLES)
 def test_variables_are_documented(name: str) -> None:
     """docs/collector.md names every variable that the configuration reads."""
     assert f"`{name}`" in (ROOT / "docs" / "collector.md").read_text()

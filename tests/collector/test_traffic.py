@@ -126,20 +126,27 @@ def test_counts_what_was_sent(collector: CollectorProcess, gatehouse: GatehouseP
     assert strange(collector) == {}
 
 
-def test_goes_on_without_a_collector(collector: CollectorProcess, gatehouse: GatehouseProcess) -> None:
-    """While the collector is dead no event and no count is lost; the log says so once a minute at most."""
+@pytest.mark.parametrize("trouble", ["killed", "frozen"])
+def test_goes_on_without_a_collector(
+    trouble: str, collector: CollectorProcess, gatehouse: GatehouseProcess
+) -> None:
+    """While the collector is dead or hangs no event and no count is lost; it is one log line a minute."""
+    away, back = {
+        "killed": (collector.kill, collector.start),
+        "frozen": (collector.freeze, collector.thaw),
+    }[trouble]
     gatehouse.add_site(SITE)
     batch = 20
 
     send_many(gatehouse, batch)
     eventually(lambda: buffered(collector) == batch, within_s=OUTAGE_LIMIT_S)
-    collector.kill()
+    away()
     send_many(gatehouse, batch)
     eventually(lambda: complaints(gatehouse), within_s=OUTAGE_LIMIT_S)
     send_many(gatehouse, batch)
-    collector.start()
+    back()
     eventually(lambda: buffered(collector) == 3 * batch, within_s=OUTAGE_LIMIT_S)
-    collector.kill()
+    away()
     send_many(gatehouse, batch)
     gatehouse.flush()
 
@@ -149,14 +156,17 @@ def test_goes_on_without_a_collector(collector: CollectorProcess, gatehouse: Gat
     assert all((later - earlier).total_seconds() >= BETWEEN_COMPLAINTS_S for earlier, later in pairwise(told))
 
 
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_block_joins_requests_and_clickhouse(
-    collector: CollectorProcess, clickhouse_url: str, tmp_path: Path
+    protocol: str, collector: CollectorProcess, clickhouse_url: str, tmp_path: Path
 ) -> None:
-    """What the collector sends on has a block that links to its requests, and ClickHouse's spans below it."""
+    """Metrics, logs and spans arrive; a block links to its requests, and ClickHouse's spans are below it."""
     settings = {
         "store": "native",
         "clickhouse_url": clickhouse_url,
-        "otlp_endpoint": collector.otlp_http,
+        "otlp_endpoint": collector.otlp_grpc if protocol == "grpc" else collector.otlp_http,
+        "otlp_protocol": protocol,
+        "otlp_logs": "true",
         "trace_ratio": "1",
         "block_max_age_s": "3600",
     }
@@ -173,6 +183,8 @@ def test_block_joins_requests_and_clickhouse(
         span for span in spans if span["name"] == "insert" and span["parentSpanId"] == block["spanId"]
     ]
 
+    assert buffered(collector) == 3
+    assert collector.sent("resourceLogs")
     assert len(requests) == 3
     assert {place(link) for link in block["links"]} == {place(request) for request in requests}
     assert insert["traceId"] == block["traceId"]

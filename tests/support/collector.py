@@ -7,6 +7,7 @@ else is as operators run it.
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 import urllib.request
@@ -105,6 +106,16 @@ class CollectorProcess:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def freeze(self) -> None:
+        """Stop it in its tracks: it still takes connections, and answers nothing."""
+        assert self._process is not None, "it is not running"
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None, "it is not running"
+        self._process.send_signal(signal.SIGCONT)
 
     # What one can ask of it
 
