@@ -20,6 +20,7 @@ Errors::
 
 import asyncio
 import enum
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -29,6 +30,9 @@ from actors.mailbox import Mailbox, MailboxStatistics
 
 BATCH_MAX = 100
 """Messages handled before the loop lets others run: 0.1 ms at most with handlers of 1 µs (section 3)."""
+
+TURN_S = 0.005
+"""CPU time after which a turn was too long: the next ones are given fewer messages."""
 
 M = TypeVar("M")
 
@@ -251,7 +255,17 @@ class Cell:
     after a crash; at the very end ``close``.
     """
 
-    __slots__ = ("_actor", "_draining", "_factory", "_in_hand", "_mailbox", "_rest", "expired", "ref")
+    __slots__ = (
+        "_actor",
+        "_draining",
+        "_factory",
+        "_in_hand",
+        "_limit",
+        "_mailbox",
+        "_rest",
+        "expired",
+        "ref",
+    )
 
     def __init__(
         self, name: str, factory: Callable[[], Actor], bound: int | None, undelivered: UndeliveredSink
@@ -267,6 +281,8 @@ class Cell:
         self._rest: Iterator[Envelope] = iter(())
         # True after Stop(drain=True): the end comes when the mailbox is empty.
         self._draining = False
+        # How many messages the next turn takes at most.
+        self._limit = BATCH_MAX
         # Messages skipped because nobody waited for them any more.
         self.expired = 0
 
@@ -294,7 +310,11 @@ class Cell:
                     return
                 self._draining = self.ref.stopped = True
                 continue
+            flooded = self._limit < BATCH_MAX or bool(mailbox)
+            began = time.thread_time() if flooded else 0.0
             pending = handle(actor, clock())
+            if flooded and pending is None:
+                self._adapt(time.thread_time() - began)
             while pending is not None:
                 await pending
                 if mailbox.urgent:
@@ -302,6 +322,13 @@ class Cell:
                 pending = handle(actor, clock())
             if mailbox:
                 await asyncio.sleep(0)
+
+    def _adapt(self, turn_s: float) -> None:
+        """Take fewer messages at once while they are dear, so that no actor keeps the others waiting."""
+        if turn_s > TURN_S:
+            self._limit = max(1, int(self._limit * TURN_S / turn_s))
+        elif self._limit < BATCH_MAX and turn_s < TURN_S / 2:
+            self._limit = min(BATCH_MAX, self._limit * 2)
 
     def order_stop(self, order: Stop) -> None:
         """Take no more work and tell the actor to end; control messages are taken until it has."""
@@ -353,7 +380,7 @@ class Cell:
             if isinstance(batch[0].message, Stop):
                 return batch[0].message
         else:
-            batch = self._mailbox.take(BATCH_MAX)
+            batch = self._mailbox.take(self._limit)
         self._rest = iter(batch)
         return None
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from actors.runtime import (
     BATCH_MAX,
+    TURN_S,
     Actor,
     ActorCrashed,
     ActorStopped,
@@ -345,6 +347,31 @@ async def test_batch_is_handed_over_whole(supervisor: Supervisor) -> None:
     await ref.ask("b", timeout_s=LONG_S)
 
     assert batches == [["control"], ["a", "b"]]
+
+
+async def test_dear_messages_come_in_smaller_batches(supervisor: Supervisor) -> None:
+    """An actor whose messages cost much gets fewer a turn, so that others wait less, and more again later."""
+    batches: list[list[object]] = []
+
+    def work(envelopes: list[Envelope]) -> None:
+        end = time.thread_time() + sum(10 * TURN_S for envelope in envelopes if envelope.message == "dear")
+        while time.thread_time() < end:
+            pass
+        for envelope in envelopes:
+            envelope.reply("done")
+
+    ref = await supervisor.start_child(ChildSpec("batching", lambda: Batching(batches, work)))
+    for _ in range(BATCH_MAX):
+        ref.tell("cheap")
+    ref.tell("dear")
+    for _ in range(8 * BATCH_MAX):
+        ref.tell("cheap")
+    await ref.ask("end", timeout_s=LONG_S)
+
+    sizes = [len(batch) for batch in batches]
+    dear = next(place for place, batch in enumerate(batches) if "dear" in batch)
+    assert max(sizes[dear + 1 : dear + 2]) <= BATCH_MAX // 5
+    assert max(sizes[dear + 1 :]) == BATCH_MAX
 
 
 async def test_batch_of_expired_messages_is_not_handed_over(supervisor: Supervisor) -> None:
