@@ -18,7 +18,9 @@ from service.ingestion.shields import NO_SHIELDS
 from service.ingestion.site import Site
 from service.ingestion.source_table import Referrer
 from service.ingestion.spam import is_spam_referrer
+from service.ingestion.user_agent import UserAgents
 from service.tables import load_tables
+from service.user_agents.engine import UserAgentEngine
 
 BUDGET_US = 25.0
 """For all steps of one event together."""
@@ -98,7 +100,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=50)
     options = parser.parse_args()
-    tables = load_tables(geo_database=None, spam_list=None, exchange_rates=None).tables
+    tables = load_tables(
+        user_agents=UserAgents(UserAgentEngine(None).take_apart, capacity=10_000),
+        geo_database=None,
+        spam_list=None,
+        exchange_rates=None,
+    ).tables
     gc.collect()
     gc.disable()
     figures = measure_steps(tables, rounds=options.rounds)

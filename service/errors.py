@@ -4,6 +4,7 @@
 
     GatehouseError
     ├── ConfigError             a setting is wrong or unknown
+    ├── RulesMissing            the rules for user agents are not there
     ├── SiteError               a change to a site, goal or shield was refused
     │   ├── SiteNotFound
     │   ├── GoalNotFound
@@ -32,6 +33,10 @@ class GatehouseError(Exception):
 
 class ConfigError(GatehouseError):
     """A setting is wrong or unknown; the service does not start."""
+
+
+class RulesMissing(GatehouseError):
+    """The package with the rules for user agents is not there, or not as it should be."""
 
 
 class SiteError(GatehouseError):

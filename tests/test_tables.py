@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import ua_parser.regex
 
 from service.errors import ConfigError
 from service.ingestion.revenue import NO_RATES
@@ -78,12 +77,6 @@ def test_wrong_rates(tmp_path: Path, text: str, reason: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=f"the exchange rates {path} cannot be used: .*{reason}"):
         make_tables(exchange_rates=path)
-
-
-def test_the_fast_user_agent_parser_is_used() -> None:
-    """The parser is the compiled one; the pure Python one is 25 times slower."""
-    assert ua_parser.regex.Resolver.__module__ == "ua_parser.regex"
-    assert "ua_parser_rs" in vars(ua_parser.regex)
 
 
 def test_own_sources(tmp_path: Path) -> None:

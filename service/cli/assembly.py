@@ -31,6 +31,7 @@ from service.http.download import download_list
 from service.http.listener import Listener, admin_runner
 from service.http.settings import Build, PublicSettings
 from service.http.tokens import ADMIN_TOKEN_FILE, SENDER_TOKEN_FILE, ensure_token
+from service.ingestion.user_agent import UserAgents
 from service.journal import Journal
 from service.sites.provisioning import StoreProvisioning
 from service.sites.sqlite import SqliteSiteStore
@@ -40,6 +41,7 @@ from service.tables.spam import SpamRefresh
 from service.telemetry import Telemetry
 from service.tracing.export import start_tracing
 from service.tracing.spans import Sampling, Tracing, current_traceparent
+from service.user_agents.engine import UserAgentEngine
 from service.wire.forwarded import TrustedProxies
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,10 @@ DRAIN_SHARE: Final = 0.8
 """Part of the shutdown deadline for what is in flight."""
 
 SNAPSHOT_FILE: Final = "sessions.snapshot"
+CACHE_FOLDER: Final = "cache"
+"""In the data folder: what can be built again."""
+CACHED_USER_AGENTS: Final = 10_000
+
 OTHERS: Final = 6
 """They share the rest: the connections of the listeners, the metrics and the spans on their way."""
 
@@ -83,9 +89,13 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
         clickhouse = await stack.enter_async_context(
             open_clickhouse(config, current_traceparent=current_traceparent)
         )
+        engine = UserAgentEngine(config.data_dir / CACHE_FOLDER)
+        stack.callback(engine.close)
+        engine.start()
         preparation = Preparation(clickhouse, config)
         await preparation.begin()
-        loaded = load_configured_tables(config)
+        user_agents = UserAgents(engine.take_apart, capacity=CACHED_USER_AGENTS)
+        loaded = load_configured_tables(config, user_agents)
         system = System(
             site_store=sites,
             clickhouse=clickhouse,
@@ -99,7 +109,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             refreshed=_refreshed(config, loaded),
             tracing=tracing,
         )
-        read = sources(telemetry, system, loaded)
+        read = sources(telemetry, system, loaded, user_agents)
         await stack.enter_async_context(exporting(config, read, stop_s=rest_s))
         metrics_url = await stack.enter_async_context(metrics_listener(config, read, stop_s=rest_s))
         if metrics_url is not None:

@@ -21,6 +21,7 @@ from service.clickhouse.store import ClickhouseStore
 from service.clock import Clock
 from service.config import Config, split_address
 from service.errors import GatehouseError
+from service.ingestion.user_agent import NoUserAgents
 from service.tables import load_tables
 from service.tables.addresses import watch_addresses
 from service.tables.geo import WatchedGeolocator
@@ -184,7 +185,7 @@ def _check_file(about: str, without: str, **files: Path | None) -> Finding:
         return Finding(about, "ok", f"None is configured, so {without}.")
     none: dict[str, Any] = dict.fromkeys(("geo_database", "spam_list", "exchange_rates", "sources"))
     try:
-        load_tables(**(none | files))
+        load_tables(user_agents=NoUserAgents(), **(none | files))
     except GatehouseError as error:
         return Finding(about, "problem", f"{str(error)[0].upper()}{str(error)[1:]}.")
     return Finding(about, "ok", f"{path} can be read.")

@@ -9,6 +9,7 @@ from actors.system import System
 from service import __version__
 from service.config import Config, split_address
 from service.http.listener import Listener, admin_runner
+from service.ingestion.user_agent import UserAgents
 from service.tables import WatchedTables
 from service.telemetry import Measured, Source, Telemetry, catalogue
 
@@ -18,13 +19,16 @@ def wants_measures(config: Config) -> bool:
     return config.otlp_endpoint is not None or config.metrics_listen is not None
 
 
-def sources(telemetry: Telemetry, system: System, loaded: WatchedTables) -> tuple[Source, ...]:
+def sources(
+    telemetry: Telemetry, system: System, loaded: WatchedTables, user_agents: UserAgents
+) -> tuple[Source, ...]:
     """Give all that figures come from."""
 
     def measure_data() -> Iterable[Measured]:
         version = {"version": __version__, "python": platform.python_version()}
         yield Measured(catalogue.BUILD_INFO, 1, version)
-        for name, cache in loaded.caches.items():
+        yield Measured(catalogue.USER_AGENTS_GIVEN_UP, user_agents.given_up)
+        for name, cache in (loaded.caches | {"user_agents": user_agents.cache}).items():
             yield Measured(catalogue.CACHE_HITS, cache.hits, {"cache": name})
             yield Measured(catalogue.CACHE_MISSES, cache.misses, {"cache": name})
 

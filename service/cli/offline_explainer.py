@@ -7,16 +7,18 @@ from contextlib import asynccontextmanager
 from actors.directory import Directory
 from actors.explainer import Explainer
 from actors.salts import DAY_S, SaltBook
-from service.cli.assembly import SNAPSHOT_FILE
+from service.cli.assembly import CACHE_FOLDER, SNAPSHOT_FILE
 from service.cli.context import SITES_FILE
 from service.cli.stores import load_configured_tables
 from service.clock import wall
 from service.config import Config
 from service.errors import QuestionInvalid
 from service.ingestion.explanation import DryRun
+from service.ingestion.user_agent import UserAgents
 from service.sites.sqlite import SALT_BYTES
 from service.sites.sqlite_view import SqliteSiteView
 from service.snapshot import read_snapshot
+from service.user_agents.engine import UserAgentEngine
 from service.wire.explain_api import Asked, decode_question, describe_errors
 from service.wire.forwarded import TrustedProxies
 
@@ -33,6 +35,8 @@ async def explain_offline(config: Config, question: bytes) -> DryRun:
 @asynccontextmanager
 async def _explainer(config: Config) -> AsyncIterator[Explainer]:
     directory, salts = Directory(), SaltBook()
+    # Never started, so it reads the built databases but builds none.
+    user_agents = UserAgents(UserAgentEngine(config.data_dir / CACHE_FOLDER).take_apart, capacity=1)
     file = config.data_dir / SITES_FILE
     view = SqliteSiteView(file)
     today = int(wall()) // DAY_S
@@ -47,7 +51,7 @@ async def _explainer(config: Config) -> AsyncIterator[Explainer]:
             directory=directory,
             load_site=view.get,
             salts=salts,
-            tables=load_configured_tables(config).tables,
+            tables=load_configured_tables(config, user_agents).tables,
             memories=read_snapshot(config.data_dir / SNAPSHOT_FILE, now=wall()),
             clock=wall,
             find_awake=lambda _: None,

@@ -8,6 +8,7 @@ from service.cli.folder import prepare_folder
 from service.clickhouse.connect import open_store
 from service.clickhouse.migrations import MigratableStore
 from service.config import Config
+from service.ingestion.user_agent import UserAgentParser
 from service.quarantine import QUARANTINE_FOLDER, Quarantine
 from service.tables import WatchedTables, load_tables
 
@@ -46,9 +47,10 @@ def open_quarantine(config: Config) -> Quarantine:
     )
 
 
-def load_configured_tables(config: Config) -> WatchedTables:
+def load_configured_tables(config: Config, user_agents: UserAgentParser) -> WatchedTables:
     """Load what the rules look things up in. Raises ConfigError with a sentence that names the file."""
     return load_tables(
+        user_agents=user_agents,
         geo_database=config.geo_database,
         spam_list=config.spam_list,
         exchange_rates=config.exchange_rates,

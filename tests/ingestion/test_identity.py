@@ -171,8 +171,12 @@ def refuse(event, _):
         raise SystemExit(f"the network was asked: {event}")
 
 sys.addaudithook(refuse)
+from service.ingestion.user_agent import NoUserAgents
 from service.tables import load_tables
-roots = load_tables(geo_database=None, spam_list=None, exchange_rates=None).tables.root_domains
+tables = load_tables(
+    user_agents=NoUserAgents(), geo_database=None, spam_list=None, exchange_rates=None
+).tables
+roots = tables.root_domains
 print(roots.root_domain("a.foo.github.io"), roots.root_domain("a.b.unknowntld"))
 """
 

@@ -6,7 +6,9 @@ from service.ingestion.event import Tables
 from service.ingestion.user_agent import (
     MAX_READ_CHARS,
     UNKNOWN_USER_AGENT,
-    Families,
+    Detection,
+    NoUserAgents,
+    UserAgent,
     UserAgents,
     describe,
 )
@@ -45,7 +47,7 @@ WINDOWS = f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {WEBKIT}"
             f"{ANDROID} SamsungBrowser/23.0 Chrome/115.0.0.0 Mobile Safari/537.36",
             "Samsung Browser 23.0 | Android 13 | Mobile",
         ),
-        (f"{ANDROID} Chrome/120.0.0.0 Safari/537.36", "Chrome 120.0 | Android 13 | Tablet"),
+        (f"{ANDROID} Chrome/120.0.0.0 Safari/537.36", "Chrome 120.0 | Android 13 | Mobile"),
         (
             f"{ANDROID_APP} Version/4.0 Chrome/120.0.6099.109 Mobile Safari/537.36",
             "Mobile App 120.0 | Android 10 | Mobile",
@@ -57,7 +59,7 @@ WINDOWS = f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {WEBKIT}"
         ),
         (
             "Opera/9.80 (Android; Opera Mini/36.2/119.132; U; id) Presto/2.12.423 Version/12.16",
-            "Opera 36.2 | Android | Mobile",
+            "Opera 36.2 | Android | ",
         ),
     ],
 )
@@ -90,7 +92,7 @@ def test_bots(tables: Tables, user_agent: str) -> None:
         ("curl/8.1.2", "curl", "8.1"),
         ("Wget/1.21", "Wget", "1.21"),
         ("Go-http-client/1.1", "Go-http-client", "1.1"),
-        ("okhttp/4.9.0", "okhttp", "4.9"),
+        ("okhttp/4.9.0", "OkHttp", "4.9"),
     ],
 )
 def test_libraries_are_welcome(tables: Tables, user_agent: str, browser: str, version: str) -> None:
@@ -115,9 +117,9 @@ def test_what_is_remembered() -> None:
     """A user agent is taken apart once, and of a long one only the start."""
     seen: list[str] = []
 
-    def take_apart(user_agent: str) -> Families:
+    def take_apart(user_agent: str) -> Detection:
         seen.append(user_agent)
-        return Families()
+        return Detection()
 
     user_agents = UserAgents(take_apart, capacity=10)
     for length in (3, 3, MAX_READ_CHARS + 1, MAX_READ_CHARS + 2):
@@ -125,6 +127,59 @@ def test_what_is_remembered() -> None:
     assert [len(text) for text in seen] == [3, MAX_READ_CHARS]
 
 
-def test_a_telephone_of_an_unknown_system() -> None:
-    """What says it is mobile is, even on a system nobody knows."""
-    assert describe("Thing/1.0 (Mobile)", Families()).screen_size == "Mobile"
+def test_one_that_takes_too_long() -> None:
+    """It is unknown, counted, and not tried again while it is remembered."""
+    user_agents = UserAgents(lambda _: None, capacity=10)
+    assert [user_agents.parse("slow") for _ in range(3)] == [UNKNOWN_USER_AGENT] * 3
+    assert user_agents.given_up == 1
+
+
+def test_nothing_known() -> None:
+    """Where nothing is to be known of user agents, nothing is."""
+    parser = NoUserAgents()
+    assert parser.parse("curl/8.1") == UNKNOWN_USER_AGENT
+
+
+@pytest.mark.parametrize(
+    ("kind", "client", "version", "browser", "stored_version"),
+    [
+        ("browser", "Chrome Mobile", "120.0.6099.109", "Chrome", "120.0"),
+        ("browser", "Chrome Mobile iOS", "120", "Chrome", "120"),
+        ("browser", "Chrome Webview", "120.1", "Mobile App", "120.1"),
+        ("browser", "Firefox Mobile", "9", "Firefox", "9"),
+        ("browser", "Firefox Mobile iOS", "9", "Firefox", "9"),
+        ("browser", "Mobile Safari", "17.2", "Safari", "17.2"),
+        ("browser", "Opera Mini", "1", "Opera", "1"),
+        ("browser", "Opera Mini iOS", "1", "Opera", "1"),
+        ("browser", "Opera Mobile", "1", "Opera", "1"),
+        ("browser", "Yandex Browser Lite", "1", "Yandex Browser", "1"),
+        ("browser", "Samsung Browser", "23.0", "Samsung Browser", "23.0"),
+        ("mobile app", "Instagram App", "311.0", "Mobile App", ""),
+        ("library", "curl", "8.1.2", "curl", "8.1"),
+        ("", "", "", "", ""),
+    ],
+)
+def test_folding_of_clients(kind: str, client: str, version: str, browser: str, stored_version: str) -> None:
+    """Mobile variants and apps are stored under one name, of apps no version (reference 15.3)."""
+    stored = describe(Detection(client_type=kind, client=client, client_version=version))
+    assert (stored.browser, stored.browser_version) == (browser, stored_version)
+
+
+@pytest.mark.parametrize(
+    ("screen_size", "devices"),
+    [
+        ("Mobile", "smartphone, feature phone, portable media player, phablet, wearable, camera"),
+        ("Tablet", "car browser, tablet"),
+        ("Desktop", "tv, console, desktop"),
+        ("", "smart speaker, smart display, peripheral, "),
+    ],
+)
+def test_folding_of_devices(screen_size: str, devices: str) -> None:
+    """Types of devices are stored as three kinds, or not at all (reference 15.3)."""
+    for device in devices.split(", "):
+        assert describe(Detection(device=device)).screen_size == screen_size
+
+
+def test_a_headless_browser_is_a_bot() -> None:
+    """Matomo calls it a browser; here it is dropped (reference 15.2)."""
+    assert describe(Detection(client_type="browser", client="Headless Chrome")) == UserAgent(is_bot=True)

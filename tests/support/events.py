@@ -9,6 +9,7 @@ from service.ingestion.request import Request
 from service.ingestion.shields import Shields, compile_shields
 from service.ingestion.site import Site
 from service.tables import load_tables
+from tests.support.user_agents import user_agents
 
 NOON: Final = 1_795_003_200
 """A noon, UTC epoch seconds."""
@@ -43,6 +44,7 @@ def make_tables(
 ) -> Tables:
     """Load the real tables, with the files given."""
     return load_tables(
+        user_agents=user_agents(),
         geo_database=geo_database,
         spam_list=spam_list,
         exchange_rates=exchange_rates,

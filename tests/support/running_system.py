@@ -21,6 +21,7 @@ from service.tables import load_tables
 from service.telemetry import Telemetry
 from service.tracing.spans import Tracing
 from tests.support.memory_store import MemoryStore
+from tests.support.user_agents import user_agents
 
 NOON = 1_795_003_200
 """2026-11-18 12:00:00 UTC: far from any rotation of salts."""
@@ -115,7 +116,9 @@ class RunningSystem:
 @functools.cache
 def tables() -> Tables:
     """Give the built-in tables, loaded once a test process: they hold nothing that a test could change."""
-    return load_tables(geo_database=None, spam_list=None, exchange_rates=None).tables
+    return load_tables(
+        user_agents=user_agents(), geo_database=None, spam_list=None, exchange_rates=None
+    ).tables
 
 
 def verdicts(result: BuildResult) -> list[Verdict]:

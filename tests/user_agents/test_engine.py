@@ -1,0 +1,230 @@
+"""The engine serves at once, survives whatever lies in its folder, and gives up in time."""
+
+import re
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import RulesMissing
+from service.ingestion.user_agent import MAX_READ_CHARS, Detection
+from service.user_agents import rules, scanners
+from service.user_agents.detector import Detector, Plan, TooSlow
+from service.user_agents.engine import LIMIT_S, UserAgentEngine
+from service.user_agents.scanners import (
+    HyperscanScanner,
+    HyperscanUnavailable,
+    Re2Scanner,
+    build_hyperscan,
+    hyperscan_version,
+)
+from service.user_agents.store import database_path, read_databases, write_databases
+from tests.support.user_agents import engine
+
+START_LIMIT_S = 2.0
+CHROME = "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
+EXPRESSIONS = [("(?:%s)", "abc"), ("(?:%s)", "a(?!b)"), ("(?:%s)", r"\d+$"), ("(?:%s)", "é")]
+
+needs_hyperscan = pytest.mark.skipif(hyperscan_version() is None, reason="no Hyperscan for this machine")
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """The real rules."""
+    return Plan(rules.load_rules())
+
+
+class TestScanners:
+    @pytest.mark.parametrize(
+        ("text", "candidates"), [("ABC1", [0, 1, 2]), ("xyz", []), ("é", [3]), ("É", []), ("a", [1])]
+    )
+    def test_candidates(self, text: str, candidates: list[int]) -> None:
+        """A scan names all that match, and of look-around what matches without it."""
+        seen = text.encode().decode("latin-1")
+        assert Re2Scanner(EXPRESSIONS).scan(seen, 0, 4) == candidates
+        if hyperscan_version() is not None:
+            assert HyperscanScanner(build_hyperscan(EXPRESSIONS)).scan(seen, 0, 4) == candidates
+
+    def test_an_expression_that_re2_refuses_is_always_a_candidate(self) -> None:
+        """So that none is missed."""
+        assert Re2Scanner([("%s", "a{1001}"), ("%s", "b")]).scan("x", 0, 2) == [0]
+
+    @needs_hyperscan
+    def test_what_hyperscan_refuses(self) -> None:
+        """A wrong expression or database is an error with the reason."""
+        with pytest.raises(HyperscanUnavailable, match="cannot build"):
+            build_hyperscan([("%s", "(")])
+        with pytest.raises(HyperscanUnavailable, match="cannot load"):
+            HyperscanScanner(b"no database")
+
+    def test_no_hyperscan(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A machine without it is told by its missing version."""
+        monkeypatch.setitem(sys.modules, "hyperscan", None)
+        assert scanners.hyperscan_version() is None
+
+
+class TestStore:
+    def test_what_is_written_is_read(self, tmp_path: Path, plan: Plan) -> None:
+        """Both databases come back; only the owner may read the file; older ones are removed."""
+        path = database_path(tmp_path / "cache", plan, "1")
+        write_databases(database_path(tmp_path / "cache", plan, "0"), b"old", b"older")
+        write_databases(path, b"lists", b"models")
+        assert read_databases(path) == (b"lists", b"models")
+        assert list(path.parent.iterdir()) == [path]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "missing"])
+    def test_what_is_damaged_is_not_read(self, tmp_path: Path, damage: str) -> None:
+        """A file that is not whole is as good as none."""
+        path = tmp_path / "user-agents-1.hs"
+        write_databases(path, b"lists", b"models")
+        content = path.read_bytes()
+        match damage:
+            case "cut":
+                path.write_bytes(content[:-1])
+            case "flip":
+                path.write_bytes(content[:-1] + b"x")
+            case "empty":
+                path.write_bytes(b"")
+            case _:
+                path.unlink()
+        assert read_databases(path) is None
+
+
+class TestStart:
+    def test_it_serves_at_once(self, tmp_path: Path) -> None:
+        """Without databases it scans with RE2, and is ready within two seconds of CPU time."""
+        began = time.process_time()
+        fresh = UserAgentEngine(tmp_path)
+        found = fresh.take_apart(CHROME)
+        assert time.process_time() - began < START_LIMIT_S
+        assert fresh.scans_with == "RE2"
+        assert found == Detection(
+            client_type="browser",
+            client="Chrome",
+            client_version="141.0",
+            os="Windows",
+            os_version="10",
+            device="desktop",
+        )
+
+    @needs_hyperscan
+    def test_a_foreign_database_is_not_used(self, tmp_path: Path, plan: Plan) -> None:
+        """What Hyperscan refuses is built again, and RE2 serves meanwhile."""
+        write_databases(database_path(tmp_path, plan, hyperscan_version() or ""), b"no", b"database")
+        assert UserAgentEngine(tmp_path).scans_with == "RE2"
+
+    @needs_hyperscan
+    def test_closing_ends_the_building(self, tmp_path: Path) -> None:
+        """A service that stops leaves no process behind."""
+        fresh = UserAgentEngine(tmp_path)
+        fresh.start(delay_s=0)
+        while fresh._child is None:
+            time.sleep(0.001)
+        fresh.close()
+        assert fresh._child.poll() is not None
+        assert list(tmp_path.iterdir()) == []
+
+    @needs_hyperscan
+    def test_closing_before_the_building(self, tmp_path: Path) -> None:
+        """A service that ends at once has begun nothing."""
+        fresh = UserAgentEngine(tmp_path)
+        fresh.start()
+        fresh.close()
+        assert fresh._child is None
+
+    def test_the_child_ends_with_its_parent(self, tmp_path: Path) -> None:
+        """What holds its standard input was killed: nobody needs the databases any more."""
+        command = [sys.executable, "-m", "service.user_agents.build", "--supervised", str(tmp_path)]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE)
+        assert child.stdin is not None
+        child.stdin.close()
+        assert child.wait(30) == 1
+        assert list(tmp_path.iterdir()) == []
+
+    @needs_hyperscan
+    def test_a_failed_build_is_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """When the databases cannot be built, RE2 stays, and the log says why."""
+        monkeypatch.setattr(sys, "executable", "/bin/false")
+        fresh = UserAgentEngine(tmp_path)
+        fresh.start(delay_s=0)
+        fresh.wait(30)
+        assert "cannot be built" in caplog.text
+        assert fresh.scans_with == "RE2"
+
+    def test_nothing_to_build(self) -> None:
+        """Without a folder nothing is started, and nothing has to be ended."""
+        engine().start()
+        engine().close()
+
+    def test_missing_rules(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A package that is not there, or not as it should be, is named."""
+        monkeypatch.setattr(rules, "PACKAGE", "no-such-package")
+        with pytest.raises(RulesMissing, match="no-such-package is not installed"):
+            rules.load_rules()
+
+    def test_rules_of_another_layout(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So is one whose files have moved."""
+        monkeypatch.setattr(rules, "RULES_FOLDER", "elsewhere")
+        with pytest.raises(RulesMissing, match="cannot be read"):
+            rules.load_rules()
+
+
+class TestLimits:
+    def test_it_gives_up(self, plan: Plan) -> None:
+        """After the limit no further rule is begun."""
+        times = iter([0.0, LIMIT_S, LIMIT_S + 1])
+        lists, models = Re2Scanner(plan.expressions), Re2Scanner(plan.models)
+        detector = Detector(plan, lists, models, timer=lambda: next(times), limit_s=LIMIT_S)
+        with pytest.raises(TooSlow):
+            detector.detect(CHROME)
+
+    def test_the_engine_gives_nothing_then(self) -> None:
+        """The event goes on without what the user agent would have said."""
+        times = iter(range(1000))
+        slow = UserAgentEngine(None, timer=lambda: float(next(times)))
+        assert slow.take_apart(CHROME) is None
+        assert slow.explain(CHROME) == ()
+
+    @given(st.text(max_size=MAX_READ_CHARS))
+    def test_any_text_gives_a_verdict(self, text: str) -> None:
+        """No text is an error."""
+        engine().take_apart(text.encode("utf-8", "replace").decode())
+
+    def test_without_a_letter_nothing_is_known(self) -> None:
+        """Matomo does not look at such texts (reference 15.1)."""
+        assert engine().take_apart("1.2.3 (4)") == Detection()
+
+    def test_a_line_break_is_a_blank(self) -> None:
+        """It can come in a batch; a rule's dot stops there and would try again from every place."""
+        assert engine().take_apart(CHROME.replace(" ", "\n")) == engine().take_apart(CHROME)
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "lists"),
+    [
+        (CHROME, ["systems", "clients: browser", "steps"]),
+        ("Googlebot/2.1", ["bots"]),
+        ("nothing known", []),
+    ],
+)
+def test_what_matched(user_agent: str, lists: list[str]) -> None:
+    """The rules that told are named, each with its list, its place there and its expression."""
+    matched = engine().explain(user_agent)
+    assert [rule.list for rule in matched] == lists
+    assert all(rule.regex and rule.place >= 0 for rule in matched)
+
+
+def test_the_version_fence_keeps_what_is_matched(plan: Plan) -> None:
+    """Versions are matched with a shorter expression, which takes the same text."""
+    for text in ("1", "1.2", "12.34.5", "..1.", "1.a", "0" * 30):
+        for quantifier in "+*":
+            slow, fast = re.compile(rf"(\d+[.\d]{quantifier})"), re.compile(rf"(\d[.\d]{quantifier})")
+            assert slow.findall(text) == fast.findall(text)
