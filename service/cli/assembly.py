@@ -94,7 +94,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
         engine.start()
         preparation = Preparation(clickhouse, config)
         await preparation.begin()
-        user_agents = UserAgents(engine.take_apart, capacity=CACHED_USER_AGENTS)
+        user_agents = UserAgents(engine.take_apart, capacity=CACHED_USER_AGENTS, explain=engine.explain)
         loaded = load_configured_tables(config, user_agents)
         system = System(
             site_store=sites,

@@ -36,7 +36,8 @@ async def explain_offline(config: Config, question: bytes) -> DryRun:
 async def _explainer(config: Config) -> AsyncIterator[Explainer]:
     directory, salts = Directory(), SaltBook()
     # Never started, so it reads the built databases but builds none.
-    user_agents = UserAgents(UserAgentEngine(config.data_dir / CACHE_FOLDER).take_apart, capacity=1)
+    engine = UserAgentEngine(config.data_dir / CACHE_FOLDER)
+    user_agents = UserAgents(engine.take_apart, capacity=1, explain=engine.explain)
     file = config.data_dir / SITES_FILE
     view = SqliteSiteView(file)
     today = int(wall()) // DAY_S

@@ -114,16 +114,21 @@ def _country_shield(event: Event, context: Context) -> Words:
     return f"No country rule names {code}.", {"rule": None}
 
 
-def _user_agent(event: Event, _context: Context) -> Words:
+def _user_agent(event: Event, context: Context) -> Words:
     sent, found = event.request.user_agent, event.user_agent
-    used = {"user_agent": show(sent)}
+    rules = context.tables.user_agents.explain(sent)
+    used: dict[str, Any] = {
+        "user_agent": show(sent),
+        "rules": [{"list": show(r.list), "place": r.place, "regex": show(r.regex)} for r in rules],
+    }
+    by = f" ({', '.join(f'{show(r.list)} {r.place}' for r in rules)})" if rules else ""
     if not sent:
         return "There is no user agent.", used
     if found.is_bot:
-        return "The user agent is a bot's.", used
+        return f"The user agent is a bot's{by}.", used
     browser = f"{found.browser} {found.browser_version}".strip() or "an unknown browser"
     system = f"{found.os} {found.os_version}".strip() or "an unknown system"
-    return f"It is {browser} on {system}, {found.screen_size or 'on an unknown kind of device'}.", used
+    return f"It is {browser} on {system}, {found.screen_size or 'on an unknown kind of device'}{by}.", used
 
 
 def _basic_info(event: Event, _context: Context) -> Words:

@@ -4,7 +4,7 @@ The text is taken apart by a detector that is handed in and speaks Matomo's word
 the six values that are stored (reference 15.3), and the latest ones are remembered.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -82,11 +82,22 @@ class UserAgent(Struct, frozen=True, gc=False):
 UNKNOWN_USER_AGENT: Final = UserAgent()
 
 
+class MatchedRule(Struct, frozen=True):
+    """A rule that matched a user agent: where it stands, counted from 0, and its expression."""
+
+    list: str
+    place: int
+    regex: str
+
+
 class UserAgentParser(Protocol):
     """Where user agents are looked up."""
 
     def parse(self, user_agent: str | None) -> UserAgent:
         """Give what the header says; ``UNKNOWN_USER_AGENT`` when there is none."""
+
+    def explain(self, user_agent: str | None) -> Sequence[MatchedRule]:
+        """Give the rules that matched, in the order they were asked; nothing is remembered."""
 
 
 class NoUserAgents:
@@ -96,13 +107,27 @@ class NoUserAgents:
         """Give nothing."""
         return UNKNOWN_USER_AGENT
 
+    def explain(self, user_agent: str | None) -> Sequence[MatchedRule]:
+        """Give nothing."""
+        return ()
+
 
 class UserAgents:
     """User agents, the latest ones remembered."""
 
-    def __init__(self, take_apart: Callable[[str], Detection | None], *, capacity: int) -> None:
-        """Take them apart with ``take_apart``, which gives None for one that takes too long."""
+    def __init__(
+        self,
+        take_apart: Callable[[str], Detection | None],
+        *,
+        capacity: int,
+        explain: Callable[[str], Sequence[MatchedRule]] = lambda _: (),
+    ) -> None:
+        """Take them apart with ``take_apart``, which gives None for one that takes too long.
+
+        ``explain`` gives the rules that matched there.
+        """
         self._take_apart = take_apart
+        self._explain = explain
         self.cache: Remembered[UserAgent] = Remembered(capacity)
         self.given_up = 0
         """How many took too long; they are remembered as unknown."""
@@ -117,13 +142,21 @@ class UserAgents:
             known = self.cache[start] = self._look_at(start)
         return known
 
+    def explain(self, user_agent: str | None) -> Sequence[MatchedRule]:
+        """Give the rules that matched, in the order they were asked; nothing is remembered."""
+        return self._explain(_readable(user_agent[:MAX_READ_CHARS])) if user_agent else ()
+
     def _look_at(self, user_agent: str) -> UserAgent:
-        # A header may hold bytes that are no UTF-8; they come as lone surrogates, which parsers refuse.
-        detection = self._take_apart(user_agent.encode("utf-8", "replace").decode())
+        detection = self._take_apart(_readable(user_agent))
         if detection is None:
             self.given_up += 1
             return UNKNOWN_USER_AGENT
         return describe(detection)
+
+
+def _readable(user_agent: str) -> str:
+    # A header may hold bytes that are no UTF-8; they come as lone surrogates, which parsers refuse.
+    return user_agent.encode("utf-8", "replace").decode()
 
 
 def describe(detection: Detection) -> UserAgent:

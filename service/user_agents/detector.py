@@ -8,9 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from msgspec import Struct
-
-from service.ingestion.user_agent import BROWSER, Detection
+from service.ingestion.user_agent import BROWSER, Detection, MatchedRule
 from service.user_agents.device import HINT_PLACES, HINTS, TV, Hint, Sighting, find_type
 from service.user_agents.patterns import (
     HINT,
@@ -34,14 +32,6 @@ APPLE_SYSTEMS: Final = frozenset({"iPadOS", "tvOS", "watchOS", "iOS", "Mac"})
 
 class TooSlow(Exception):
     """The user agent was given up at the deadline."""
-
-
-class MatchedRule(Struct, frozen=True):
-    """A rule that matched a user agent: where it stands, counted from 0, and its expression."""
-
-    list: str
-    place: int
-    regex: str
 
 
 class Section:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 import service
-from service.ingestion.user_agent import Detection
-from service.user_agents.detector import Detector, MatchedRule, Plan, TooSlow
+from service.ingestion.user_agent import Detection, MatchedRule
+from service.user_agents.detector import Detector, Plan, TooSlow
 from service.user_agents.rules import load_rules
 from service.user_agents.scanners import HyperscanScanner, HyperscanUnavailable, Re2Scanner, hyperscan_version
 from service.user_agents.store import database_path, read_databases

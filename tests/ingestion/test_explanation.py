@@ -88,7 +88,13 @@ def test_every_step_is_described() -> None:
             {"rule": "ZZ"},
         ),
         ("put_geolocation", {}, {"ip_class": "anonymous_vpn_ip"}, None, {"address": "203.0.113.7"}),
-        ("put_user_agent", {}, {"user_agent": None}, "There is no user agent.", {"user_agent": ""}),
+        (
+            "put_user_agent",
+            {},
+            {"user_agent": None},
+            "There is no user agent.",
+            {"user_agent": "", "rules": []},
+        ),
         (
             "put_source_info",
             {},
@@ -202,6 +208,15 @@ def test_what_a_step_sets(tmp_path: Path) -> None:
     assert reports["drop_threat_ip"].set == {}
     assert set(reports["put_user_id"].set) == {"user_id", "previous_user_id"}
     assert all(isinstance(number, str) for number in reports["put_user_id"].set.values())
+
+
+def test_rules_of_user_agents_are_named(context: Context) -> None:
+    """The rules that matched a user agent are named, of a bot the one that made it one."""
+    browser = explain(context, user_agent=FIREFOX)["put_user_agent"]
+    bot = explain(context, user_agent="Googlebot/2.1 (+http://www.google.com/bot.html)")["put_user_agent"]
+    assert any("Firefox" in rule["regex"] for rule in browser.used["rules"])
+    assert [rule["list"] for rule in bot.used["rules"]] == ["bots"]
+    assert bot.sentence == f"The user agent is a bot's (bots {bot.used['rules'][0]['place']})."
 
 
 def test_lists_are_named(tmp_path: Path) -> None:

@@ -14,4 +14,4 @@ def engine() -> UserAgentEngine:
 
 def user_agents() -> UserAgents:
     """Give a parser that remembers nothing of other tests."""
-    return UserAgents(engine().take_apart, capacity=100)
+    return UserAgents(engine().take_apart, capacity=100, explain=engine().explain)
