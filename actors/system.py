@@ -264,11 +264,19 @@ class System:
         self._measures.publish(self._clock())
         return memories
 
+    def offer(self, envelope: Envelope) -> None:
+        """Judge the request of an ``Ingest``, for whoever owns the place of the answer.
+
+        The envelope is answered with BuildResult, at once when the request is refused, or fails with an
+        ActorError; what is ``Buffered`` is in the journal.
+        """
+        if not self._accepting or not self._tree["front"].offer(envelope):
+            envelope.reply(self._refused(envelope.message.request))
+
     async def build_and_buffer(self, request: Request, trace: RequestTrace | None = None) -> BuildResult:
-        """Judge one request for each of its domains; what is ``Buffered`` is in the journal."""
+        """Judge one request for each of its domains, and wait for the verdicts."""
         future: asyncio.Future[BuildResult] = asyncio.get_running_loop().create_future()
-        if not self._accepting or not self._tree["front"].offer(Envelope(Ingest(request, trace), future)):
-            return self._refused(request)
+        self.offer(Envelope(Ingest(request, trace), future))
         return await future
 
     async def build_and_buffer_batch(

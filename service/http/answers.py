@@ -56,7 +56,7 @@ class Answers:
     def answer(self, request: web.Request, reply: Reply, *, cors: bool = True) -> web.Response:
         """Make the response of a reply."""
         headers = (self._with_cors if cors else self._without_cors).copy()
-        headers[_REQUEST_ID] = self._request_id(request)
+        headers[_REQUEST_ID] = self.choose_request_id(request.headers.get(_REQUEST_ID))
         if reply.content_type is not None:
             headers[_CONTENT_TYPE] = reply.content_type
         if reply.headers:
@@ -70,9 +70,8 @@ class Answers:
         reply = error_view(status, accept=request.headers.get(_ACCEPT), wanted=wanted)
         return self.answer(request, reply, cors=cors)
 
-    def _request_id(self, request: web.Request) -> str:
+    def choose_request_id(self, given: str | None) -> str:
         """Give the sender's id if it can stand in a header, else a new one."""
-        given = request.headers.get(_REQUEST_ID)
         if (
             given is not None
             and MIN_REQUEST_ID_CHARS <= len(given) <= MAX_REQUEST_ID_CHARS

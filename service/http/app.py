@@ -1,6 +1,7 @@
 """The public listener: what trackers, senders of batches and monitors reach. Source: reference section 1."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -8,6 +9,11 @@ from service.clock import Clock
 from service.http.answers import Answers
 from service.http.events import EventRoutes
 from service.http.health import HealthRoutes
+from service.http.intake import EventIntake
+from service.http.lean.connection import Limits
+from service.http.lean.replies import ReplyBytes
+from service.http.lean.runner import LeanParts, LeanRunner
+from service.http.lean.watch import Watch
 from service.http.settings import EventSystem, PublicSettings
 from service.http.timing import timed
 from service.telemetry import Telemetry
@@ -22,6 +28,23 @@ LINGER_S: Final = 1.0
 """How long the rest of a refused body is read and thrown away, so that its sender gets to see the answer."""
 
 
+AIOHTTP_OPTIONS: Final[Mapping[str, Any]] = {
+    "access_log": None,
+    "handle_signals": False,
+    "keepalive_timeout": KEEP_ALIVE_S,
+    "lingering_time": LINGER_S,
+    "max_line_size": MAX_LINE_BYTES,
+    "max_field_size": MAX_LINE_BYTES,
+    "auto_decompress": False,
+}
+"""What aiohttp's runner is told.
+
+Bodies are taken as they are sent: the reference knows no ``content-encoding`` of requests either.
+"""
+
+_LEAN_PARTS: Final = web.AppKey("lean_parts", LeanParts)
+
+
 def public_app(
     *,
     system: EventSystem,
@@ -32,28 +55,27 @@ def public_app(
 ) -> web.Application:
     """Give the public listener as an aiohttp application; it keeps its own limits on bodies."""
     answers = Answers()
+    intake = EventIntake(settings, clock)
     app = web.Application()
     health = HealthRoutes(system=system, settings=settings, answers=answers)
-    events = EventRoutes(system=system, settings=settings, clock=clock, answers=answers, tracing=tracing)
+    events = EventRoutes(
+        system=system, settings=settings, clock=clock, answers=answers, intake=intake, tracing=tracing
+    )
     app.add_routes(timed(health.routes() + events.routes(), telemetry))
+    app[_LEAN_PARTS] = LeanParts(
+        system=system,
+        intake=intake,
+        replies=ReplyBytes(answers, clock),
+        watch=Watch(telemetry, tracing, settings.trusted_proxies),
+        limits=Limits(keep_alive_s=KEEP_ALIVE_S, body_s=settings.body_timeout_s, linger_s=LINGER_S),
+    )
     return app
 
 
 def public_runner(app: web.Application, *, shutdown_timeout_s: float = 60.0) -> web.AppRunner:
     """Give the runner of the public listener; add sites to it, and ``cleanup`` it to stop.
 
-    What still works ``shutdown_timeout_s`` after that is cut off.
-
-    Bodies are taken as they are sent: the reference knows no ``content-encoding`` of requests either.
+    Its connections take the short way for plain events. What still works ``shutdown_timeout_s`` after the
+    cleanup began is cut off.
     """
-    return web.AppRunner(
-        app,
-        access_log=None,
-        handle_signals=False,
-        shutdown_timeout=shutdown_timeout_s,
-        keepalive_timeout=KEEP_ALIVE_S,
-        lingering_time=LINGER_S,
-        max_line_size=MAX_LINE_BYTES,
-        max_field_size=MAX_LINE_BYTES,
-        auto_decompress=False,
-    )
+    return LeanRunner(app, app[_LEAN_PARTS], shutdown_timeout=shutdown_timeout_s, **AIOHTTP_OPTIONS)

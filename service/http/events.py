@@ -1,7 +1,7 @@
-"""``POST /api/event``, ``POST /api/events`` and all that no other route takes. Source: reference section 1.
+"""``POST /api/event``, ``POST /api/events`` and all that no other route takes, as handlers of aiohttp.
 
-The order is the reference's: bodies that its parsers read (JSON, forms) are read first, for any URL; then
-come CORS, the method override, the route, the ``Accept`` check, and last a tracker's body (``text/plain``).
+What an event's request means stands in ``intake``. For any other URL too, bodies that the reference's parsers
+read (JSON, forms) are read before the route is looked for. Source: reference section 1.
 """
 
 import hmac
@@ -14,26 +14,21 @@ from actors.runtime import ActorError
 from service.clock import Clock
 from service.http.answers import PREFLIGHT, Answers
 from service.http.body import BodyTrouble, read_body
+from service.http.intake import EVENT_PATH, KINDS_READ_FIRST, NOT_FOUND, EventIntake, Refusal, decode_body
 from service.http.peer import find_peer
 from service.http.settings import EventSystem, PublicSettings
 from service.http.tracing import Handler, TracedHandler, traced
-from service.ingestion.raw_event import RawEvent
-from service.ingestion.request import Request, build_request
+from service.ingestion.request import Request
 from service.tracing.records import RequestTrace
 from service.tracing.spans import Tracing
 from service.wire import batch
-from service.wire.accept import choose_format
-from service.wire.event_api import BodyKind, Decoded, Refused, body_kind, broken_off, decode_event, too_large
-from service.wire.forwarded import resolve_ip_class, resolve_remote_ip
-from service.wire.reply import TRY_AGAIN, Reply, errors_reply, event_reply
+from service.wire.event_api import BodyKind, Refused, body_kind
+from service.wire.forwarded import resolve_remote_ip
+from service.wire.reply import TRY_AGAIN, Reply
 
-NOT_FOUND: Final = 404
-NOT_ACCEPTABLE: Final = 406
-OVERRIDING_METHODS: Final = frozenset({"PUT", "PATCH", "DELETE"})
+BATCH_PATH: Final = "/api/events"
 METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-KINDS_READ_FIRST: Final = frozenset({BodyKind.JSON, BodyKind.URLENCODED, BodyKind.MULTIPART})
 
-_ACCEPT: Final = istr("Accept")
 _AUTHORIZATION: Final = istr("Authorization")
 _CONTENT_TYPE: Final = istr("Content-Type")
 _PREFLIGHT_METHOD: Final = istr("Access-Control-Request-Method")
@@ -50,40 +45,39 @@ class EventRoutes:
         settings: PublicSettings,
         clock: Clock,
         answers: Answers,
+        intake: EventIntake,
         tracing: Tracing | None = None,
     ) -> None:
         self._system = system
         self._settings = settings
         self._clock = clock
         self._answers = answers
+        self._intake = intake
         self._token = settings.sender_token.encode()
         self._tracing = tracing
 
     def routes(self) -> list[web.RouteDef]:
         """Give the routes, the last of which takes everything."""
         return [
-            web.post("/api/event", self._followed(self.take_event, "/api/event")),
-            web.post("/api/events", self._followed(self.take_events, "/api/events")),
+            web.post(EVENT_PATH, self._followed(self.take_event, EVENT_PATH)),
+            web.post(BATCH_PATH, self._followed(self.take_events, BATCH_PATH)),
             web.route("*", "/{anything:.*}", self.find_nothing),
         ]
 
     async def take_event(self, request: web.Request, trace: RequestTrace | None = None) -> web.Response:
         """Take one event of a tracker."""
-        content_type = request.headers.get(_CONTENT_TYPE)
-        kind = body_kind(content_type)
-        event: Decoded = RawEvent()
-        if kind in KINDS_READ_FIRST:
-            event = await self._decode(request, kind, content_type)
-            if isinstance(event, Refused):
-                return self._answers.view_error(request, event.status, cors=False)
-        wanted = _wanted_format(request, event)
-        if isinstance(event, RawEvent) and _overrides_method(event):
-            return self._answers.view_error(request, NOT_FOUND, wanted=wanted)
-        if choose_format(("json",), accept=request.headers.get(_ACCEPT), wanted=wanted) is None:
-            return self._answers.view_error(request, NOT_ACCEPTABLE, wanted=wanted)
-        if kind is BodyKind.RAW:
-            event = await self._decode(request, kind, content_type)
-        return self._answers.answer(request, await self._judge(request, event, trace))
+        kind = body_kind(request.headers.get(_CONTENT_TYPE))
+        body = b"" if kind is BodyKind.ABSENT else await self._read(request, kind.limit_bytes)
+        understood = self._intake.understand(
+            request.headers.get, find_peer(request), body, wanted=_wanted_format(request)
+        )
+        if isinstance(understood, Refusal):
+            return self._answers.answer(request, understood.reply, cors=understood.cors)
+        try:
+            reply = self._intake.reply(await self._system.build_and_buffer(understood, trace))
+        except ActorError:
+            reply = TRY_AGAIN
+        return self._answers.answer(request, reply)
 
     async def take_events(self, request: web.Request, trace: RequestTrace | None = None) -> web.Response:
         """Take a batch of a trusted sender."""
@@ -110,31 +104,11 @@ class EventRoutes:
         content_type = request.headers.get(_CONTENT_TYPE)
         kind = body_kind(content_type)
         if request.method in METHODS_WITH_BODY and kind in KINDS_READ_FIRST:
-            event = await self._decode(request, kind, content_type)
-            if isinstance(event, Refused):
-                return self._answers.view_error(request, event.status, cors=False)
-        return self._answers.view_error(request, NOT_FOUND, wanted=_wanted_format(request, None))
-
-    async def _judge(self, request: web.Request, event: Decoded, trace: RequestTrace | None) -> Reply:
-        """Answer a body that was decoded: what is wrong with it, or what became of it."""
-        if not isinstance(event, RawEvent):
-            assert isinstance(event, list), "a refusal was answered before"
-            return errors_reply(event)
-        header, peer, proxies = request.headers.get, find_peer(request), self._settings.trusted_proxies
-        built = build_request(
-            event,
-            timestamp=int(self._clock()),
-            remote_ip=resolve_remote_ip(header, peer, proxies)[0],
-            user_agent=request.headers.get(_USER_AGENT),
-            ip_class=resolve_ip_class(header, peer, proxies),
-        )
-        if isinstance(built, list):
-            return errors_reply(built)
-        try:
-            result = await self._system.build_and_buffer(built, trace)
-        except ActorError:
-            return TRY_AGAIN
-        return event_reply(result.outcomes, with_reasons=self._settings.drop_reasons_header)
+            body = await self._read(request, kind.limit_bytes)
+            refused = decode_body(body, kind, content_type)
+            if isinstance(refused, Refused):
+                return self._answers.view_error(request, refused.status, cors=False)
+        return self._answers.view_error(request, NOT_FOUND, wanted=_wanted_format(request))
 
     async def _judge_batch(self, items: list[batch.Item], trace: RequestTrace | None) -> Reply:
         requests = [item for item in items if isinstance(item, Request)]
@@ -152,14 +126,6 @@ class EventRoutes:
             return handler
         return traced(handler, route, tracing=self._tracing, trusted=self._settings.trusted_proxies)
 
-    async def _decode(self, request: web.Request, kind: BodyKind, content_type: str | None) -> Decoded:
-        body = await self._read(request, kind.limit_bytes)
-        if body is BodyTrouble.TOO_LARGE:
-            return too_large(kind)
-        if isinstance(body, BodyTrouble):
-            return broken_off(kind, status=body.value)
-        return decode_event(body, kind, content_type=content_type)
-
     async def _read(self, request: web.Request, limit_bytes: int) -> bytes | BodyTrouble:
         return await read_body(request, limit_bytes=limit_bytes, timeout_s=self._settings.body_timeout_s)
 
@@ -175,13 +141,6 @@ class EventRoutes:
         )
 
 
-def _overrides_method(event: RawEvent) -> bool:
-    """Whether a field of the body makes another method of this POST, for which there is no route."""
-    return isinstance(event.method, str) and event.method.upper() in OVERRIDING_METHODS
-
-
-def _wanted_format(request: web.Request, event: Decoded | None) -> object:
-    """Give the ``_format`` parameter, which the body may hold, or the query."""
-    if isinstance(event, RawEvent) and event.format is not None:
-        return event.format
+def _wanted_format(request: web.Request) -> str | None:
+    """Give the ``_format`` parameter of the query."""
     return request.query.get("_format") if "_format" in request.raw_path else None

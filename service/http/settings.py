@@ -6,6 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from actors.messages import BuildResult
+from actors.runtime import Envelope
 from service.http.body import READ_TIMEOUT_S
 from service.ingestion.request import Request
 from service.tracing.records import RequestTrace
@@ -48,6 +49,9 @@ class ReadinessReport(Protocol):
 
 class EventSystem(Protocol):
     """The running system, as the public listener sees it."""
+
+    def offer(self, envelope: Envelope) -> None:
+        """Judge the request of an ``Ingest``; the envelope is answered with BuildResult, perhaps at once."""
 
     def build_and_buffer(self, request: Request, trace: RequestTrace | None = None) -> Awaitable[BuildResult]:
         """Judge one request for each of its domains; ``trace`` follows it."""

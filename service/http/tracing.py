@@ -32,7 +32,8 @@ def traced(handler: TracedHandler, route: str, *, tracing: Tracing, trusted: Tru
     """Give the handler with a span around it."""
 
     async def answer(request: web.Request) -> web.Response:
-        trace = tracing.begin(route, _parent(request, trusted))
+        parent = find_parent(_only_traceparent(request), find_peer(request), trusted)
+        trace = tracing.begin(route, parent)
         try:
             response = await handler(request, trace)
         except BaseException:
@@ -46,9 +47,14 @@ def traced(handler: TracedHandler, route: str, *, tracing: Tracing, trusted: Tru
     return answer
 
 
-def _parent(request: web.Request, trusted: TrustedProxies) -> TraceParent | None:
-    if _TRACEPARENT not in request.headers or not trusted.find_peer(find_peer(request)).is_trusted:
+def find_parent(traceparent: str | None, peer: str, trusted: TrustedProxies) -> TraceParent | None:
+    """Give what a trusted proxy said in its one ``traceparent`` header; None when it said nothing."""
+    if traceparent is None or not trusted.find_peer(peer).is_trusted:
         return None
-    values = request.headers.getall(_TRACEPARENT)
+    return parse_traceparent(traceparent)
+
+
+def _only_traceparent(request: web.Request) -> str | None:
+    values = request.headers.getall(_TRACEPARENT, ())
     # Two of them contradict each other, and none counts.
-    return parse_traceparent(values[0]) if len(values) == 1 else None
+    return values[0] if len(values) == 1 else None

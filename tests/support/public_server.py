@@ -10,7 +10,8 @@ from aiohttp import web
 from msgspec import Struct
 
 from actors.messages import BuildResult
-from service.http.app import public_app, public_runner
+from actors.runtime import ActorError, Envelope
+from service.http.app import AIOHTTP_OPTIONS, public_app, public_runner
 from service.http.settings import Build, EventSystem, PublicSettings
 from service.ingestion.request import Request
 from service.ingestion.verdict import BUFFERED, Verdict
@@ -47,8 +48,18 @@ class ScriptedSystem:
         self.report = ALL_WELL
         self.requests: list[Request] = []
 
-    async def build_and_buffer(self, request: Request, trace: RequestTrace | None = None) -> BuildResult:
+    def offer(self, envelope: Envelope) -> None:
         """Answer with the verdict of each domain, or fail."""
+        try:
+            envelope.reply(self._judge(envelope.message.request))
+        except (ActorError, RuntimeError) as error:
+            envelope.fail(error)
+
+    async def build_and_buffer(self, request: Request, trace: RequestTrace | None = None) -> BuildResult:
+        """Give the verdict of each domain, or fail."""
+        return self._judge(request)
+
+    def _judge(self, request: Request) -> BuildResult:
         self.requests.append(request)
         if self.error is not None:
             raise self.error
@@ -127,6 +138,47 @@ def parse_response(received: bytes) -> RawResponse:
     return RawResponse(int(status_line.split()[1]), headers, body)
 
 
+def parse_responses(received: bytes) -> list[RawResponse]:
+    """Cut the bytes of any number of responses, each with its length, apart."""
+    responses = []
+    while received:
+        head, separator, rest = received.partition(b"\r\n\r\n")
+        response = parse_response(head + separator)
+        size = int(response.headers.get("content-length", "0"))
+        responses.append(RawResponse(response.status, response.headers, rest[:size]))
+        received = rest[size:]
+    return responses
+
+
+def public_settings(trusted: Sequence[str] = ("127.0.0.0/8",), **changes: Any) -> PublicSettings:
+    """Give settings of the public listener, with changes."""
+    return PublicSettings(
+        **{
+            "trusted_proxies": TrustedProxies(trusted),
+            "sender_token": TOKEN,
+            "build": Build(version="1.2.3"),
+            "geo_database": lambda: "GeoLite2-City",
+            **changes,
+        }
+    )
+
+
+def make_app(
+    system: EventSystem,
+    settings: PublicSettings,
+    telemetry: Telemetry | None = None,
+    tracing: Tracing | None = None,
+) -> web.Application:
+    """Give the application of the public listener, whose clock stands still."""
+    return public_app(
+        system=system,
+        settings=settings,
+        clock=lambda: NOW,
+        telemetry=telemetry or Telemetry(),
+        tracing=tracing,
+    )
+
+
 @asynccontextmanager
 async def public_server(
     system: EventSystem,
@@ -137,15 +189,7 @@ async def public_server(
     **changes: Any,
 ) -> AsyncIterator[PublicServer]:
     """Serve on a free port of this machine, with changes to the settings."""
-    settings = PublicSettings(
-        **{
-            "trusted_proxies": TrustedProxies(trusted),
-            "sender_token": TOKEN,
-            "build": Build(version="1.2.3"),
-            "geo_database": lambda: "GeoLite2-City",
-            **changes,
-        }
-    )
+    settings = public_settings(trusted, **changes)
     app = public_app(
         system=system,
         settings=settings,
@@ -153,11 +197,25 @@ async def public_server(
         telemetry=telemetry or Telemetry(),
         tracing=tracing,
     )
-    runner = public_runner(app)
+    async with _serving(public_runner(app)) as server:
+        yield server
+
+
+@asynccontextmanager
+async def aiohttp_server(system: EventSystem, **changes: Any) -> AsyncIterator[PublicServer]:
+    """Serve the same with aiohttp alone, to compare with."""
+    app = public_app(
+        system=system, settings=public_settings(**changes), clock=lambda: NOW, telemetry=Telemetry()
+    )
+    async with _serving(web.AppRunner(app, **AIOHTTP_OPTIONS)) as server:
+        yield server
+
+
+@asynccontextmanager
+async def _serving(runner: web.AppRunner) -> AsyncIterator[PublicServer]:
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
         yield PublicServer(runner.addresses[0][1])
     finally:
         await runner.cleanup()

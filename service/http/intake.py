@@ -1,0 +1,88 @@
+"""What ``POST /api/event`` means, whoever read the request off its connection. Source: reference section 1.
+
+The order is the reference's: trouble with a body that its parsers read (JSON, forms) comes first, before the
+CORS step; then the method override, the ``Accept`` check, and last a tracker's body (``text/plain``).
+"""
+
+from typing import Final, NamedTuple
+
+from actors.messages import BuildResult
+from service.clock import Clock
+from service.http.body import BodyTrouble
+from service.http.settings import PublicSettings
+from service.ingestion.raw_event import RawEvent
+from service.ingestion.request import Request, build_request
+from service.wire.accept import choose_format
+from service.wire.event_api import BodyKind, Decoded, Refused, body_kind, broken_off, decode_event, too_large
+from service.wire.forwarded import Lookup, resolve_ip_class, resolve_remote_ip
+from service.wire.reply import Reply, error_view, errors_reply, event_reply
+
+EVENT_PATH: Final = "/api/event"
+NOT_FOUND: Final = 404
+NOT_ACCEPTABLE: Final = 406
+OVERRIDING_METHODS: Final = frozenset({"PUT", "PATCH", "DELETE"})
+KINDS_READ_FIRST: Final = frozenset({BodyKind.JSON, BodyKind.URLENCODED, BodyKind.MULTIPART})
+
+
+class Refusal(NamedTuple):
+    """The answer to a request that no site gets to see."""
+
+    reply: Reply
+    cors: bool = True
+    """Whether it has CORS headers: not when it was refused before the reference's CORS step."""
+
+
+class EventIntake:
+    """Makes a ``Request`` of what was received, and a ``Reply`` of what became of it."""
+
+    def __init__(self, settings: PublicSettings, clock: Clock) -> None:
+        self._proxies = settings.trusted_proxies
+        self._with_reasons = settings.drop_reasons_header
+        self._clock = clock
+
+    def understand(
+        self, header: Lookup, peer: str, body: bytes | BodyTrouble, *, wanted: object = None
+    ) -> Request | Refusal:
+        """Judge one request by its headers and its body, or by why there is none; never raises.
+
+        ``wanted`` is the ``_format`` parameter of the query, None when it has none.
+        """
+        content_type, accept = header("content-type"), header("accept")
+        kind = body_kind(content_type)
+        event = decode_body(b"" if kind is BodyKind.ABSENT else body, kind, content_type)
+        if kind in KINDS_READ_FIRST:
+            if isinstance(event, Refused):
+                return Refusal(error_view(event.status, accept=accept), cors=False)
+            if isinstance(event, RawEvent):
+                wanted = wanted if event.format is None else event.format
+                if _overrides_method(event):
+                    return Refusal(error_view(NOT_FOUND, accept=accept, wanted=wanted))
+        if choose_format(("json",), accept=accept, wanted=wanted) is None:
+            return Refusal(error_view(NOT_ACCEPTABLE, accept=accept, wanted=wanted))
+        if not isinstance(event, RawEvent):
+            assert isinstance(event, list), "a body that is not read first is refused by its errors"
+            return Refusal(errors_reply(event))
+        built = build_request(
+            event,
+            timestamp=int(self._clock()),
+            remote_ip=resolve_remote_ip(header, peer, self._proxies)[0],
+            user_agent=header("user-agent"),
+            ip_class=resolve_ip_class(header, peer, self._proxies),
+        )
+        return Refusal(errors_reply(built)) if isinstance(built, list) else built
+
+    def reply(self, result: BuildResult) -> Reply:
+        """Tell what became of the request."""
+        return event_reply(result.outcomes, with_reasons=self._with_reasons)
+
+
+def decode_body(body: bytes | BodyTrouble, kind: BodyKind, content_type: str | None) -> Decoded:
+    """Read a body, or say why there is none."""
+    if isinstance(body, bytes):
+        return decode_event(body, kind, content_type=content_type)
+    return too_large(kind) if body is BodyTrouble.TOO_LARGE else broken_off(kind, status=body.value)
+
+
+def _overrides_method(event: RawEvent) -> bool:
+    """Whether a field of the body makes another method of this POST, for which there is no route."""
+    return isinstance(event.method, str) and event.method.upper() in OVERRIDING_METHODS

@@ -1,0 +1,364 @@
+"""One connection on the short way: plain events in, their answers out, in the order they were asked.
+
+Rules it keeps:
+
+- No task, future or timer per request: a request is an ``Exchange``, the envelope that the front answers.
+- The first request that is not plain hands the connection over to aiohttp, for good, with all bytes from that
+  request's first one on, when all before it are answered and written.
+- Bounds: so many requests without an answer, one piece of the stream beyond them; then it is not read.
+- Times: ``look_at`` is called from time to time and ends what takes too long. A head that comes in drops
+  moves no time-out.
+"""
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any, Final, cast
+
+from msgspec import Struct
+
+from actors.messages import BuildResult, Ingest
+from actors.runtime import ActorError, Envelope
+from service.http.body import BodyTrouble
+from service.http.intake import EventIntake, Refusal
+from service.http.lean.replies import ReplyBytes
+from service.http.lean.request import FOREIGN, PlainReader
+from service.http.lean.watch import Sight, Watch
+from service.http.peer import name_peer
+from service.http.settings import EventSystem
+from service.http.timing import CRASHED
+from service.ingestion.request import Request
+from service.wire.reply import TRY_AGAIN, Reply, error_view
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING: Final = 32
+"""Requests of one connection without an answer, as in aiohttp."""
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How long a connection may take for what, in seconds."""
+
+    keep_alive_s: float
+    """From the last answer (or the beginning) to the next request's last header."""
+    body_s: float
+    """From a request's last header to the end of its body."""
+    linger_s: float
+    """How long the rest of a body that was given up is thrown away, so that its sender sees the answer."""
+
+
+class Surroundings(Struct, kw_only=True):
+    """What the connections of a listener share."""
+
+    system: EventSystem
+    intake: EventIntake
+    replies: ReplyBytes
+    watch: Watch
+    limits: Limits
+    loop: asyncio.AbstractEventLoop
+    make_handler: Callable[[], asyncio.Protocol]
+    """Gives what takes a connection that is handed over."""
+    connections: "set[LeanConnection]"
+    """Those that are not handed over."""
+    on_connection: Callable[[], None]
+    """Called when there is one more."""
+    on_end: Callable[[], None]
+    """Called when there is one less."""
+
+
+class Exchange(Envelope):
+    """A request on its way, and the place of its answer; whatever answers it, only the first counts."""
+
+    __slots__ = ("_connection", "_given_id", "_is_last", "_sight", "answer")
+
+    def __init__(
+        self,
+        connection: "LeanConnection",
+        understood: Request | Refusal,
+        *,
+        sight: Sight | None,
+        given_id: str | None,
+        is_last: bool,
+    ) -> None:
+        trace = None if sight is None else sight.trace
+        super().__init__(None if isinstance(understood, Refusal) else Ingest(understood, trace))
+        self._sight = sight
+        self._connection = connection
+        self._given_id = given_id
+        self._is_last = is_last
+        self.answer: bytes | None = None
+        """The response, once there is one."""
+
+    @property
+    def is_ask(self) -> bool:
+        """Whether somebody waits: always, the sender does."""
+        return True
+
+    def reply(self, value: Any) -> None:
+        """Answer with what became of the request."""
+        result: BuildResult = value
+        self.settle(self._connection.around.intake.reply(result))
+
+    def fail(self, error: Exception) -> None:
+        """Turn an error into an answer: of the actor system, or a bug of ours, which is logged."""
+        if isinstance(error, ActorError):
+            self.settle(TRY_AGAIN)
+            return
+        self.settle(error_view(CRASHED, accept=None))
+        # In a context of its own, because it names the trace of this request alone.
+        copy_context().run(self._log_bug, error)
+
+    def settle(self, reply: Reply, *, cors: bool = True) -> None:
+        """Note the answer."""
+        if self.answer is None:
+            self.answer = self._connection.around.replies.encode(
+                reply, given_id=self._given_id, cors=cors, close=self._is_last
+            )
+            if self._sight is not None:
+                self._sight.end(reply.status)
+            self._connection.go_on()
+
+    def _log_bug(self, error: Exception) -> None:
+        if self._sight is not None and self._sight.trace is not None:
+            self._sight.trace.make_current()
+        log.error("A request ended in a bug of ours", exc_info=error)
+
+
+class LeanConnection(asyncio.Protocol):
+    """The protocol of a connection until it is handed over or closed."""
+
+    __slots__ = (
+        "_behind",
+        "_body_until",
+        "_discards",
+        "_eof",
+        "_is_last",
+        "_kept",
+        "_leaving",
+        "_peer",
+        "_quiet_until",
+        "_reader",
+        "_reading",
+        "_transport",
+        "_waiting",
+        "_woken",
+        "_working",
+        "_writable",
+        "around",
+    )
+
+    def __init__(self, around: Surroundings) -> None:
+        self.around = around
+        self._reader = PlainReader()
+        self._peer = ""
+        # None before the connection is made, and after it was lost or handed over.
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[Exchange] = deque()
+        """Requests whose answer is not written, in their order."""
+        self._kept = b""
+        """What came and belongs to no request that was taken."""
+        self._behind = False
+        """Whether what is kept was not looked at yet, because the connection was held."""
+        self._leaving = False
+        """What is kept begins with a request for aiohttp."""
+        self._is_last = False
+        """No request is taken after those that wait."""
+        self._discards = False
+        """What still comes is thrown away."""
+        self._eof = False
+        self._reading = True
+        self._writable = True
+        self._working = False
+        """Requests are being taken at this moment; answers wait until that is done."""
+        self._woken = False
+        """Answers will be written later in this turn of the loop."""
+        self._quiet_until = 0.0
+        """When the connection is closed unless an answer is written before; on the loop's clock."""
+        self._body_until: float | None = None
+        """When the body that is awaited is given up."""
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        address, connection = transport.get_extra_info("peername"), transport.get_extra_info("socket")
+        self._peer = name_peer(str(address[0]) if isinstance(address, tuple) else address, connection)
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._quiet_until = self.around.loop.time() + self.around.limits.keep_alive_s
+        self.around.connections.add(self)
+        self.around.on_connection()
+
+    def data_received(self, data: bytes) -> None:
+        """Take the requests that are whole."""
+        if self._is_last or self._transport is None:
+            return
+        self._kept = self._kept + data if self._kept else data
+        self._work()
+
+    def eof_received(self) -> bool:
+        """Stay open while there are answers to write: the sender may have closed its half only."""
+        self._eof = True
+        return bool(self._waiting)
+
+    def pause_writing(self) -> None:
+        """Take nothing more from a sender that does not read its answers."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._writable = True
+        self._work()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the answers; the requests take their course."""
+        self._end()
+
+    # What others call
+
+    def go_on(self) -> None:
+        """Write the answers that are there; those of pipelined requests together, at the end of the turn.
+
+        This is called by actors. Nothing is read here, so that no request can be trouble to another's.
+        """
+        if self._working or self._woken:
+            return
+        if len(self._waiting) == 1 and not self._kept:
+            self._write_answers()
+            self._settle_down()
+        elif self._waiting and self._waiting[0].answer is not None:
+            self._woken = True
+            self.around.loop.call_soon(self._wake)
+
+    def look_at(self, now: float) -> None:
+        """End what takes too long."""
+        if self._body_until is not None and now >= self._body_until:
+            self._give_up_body()
+        elif now >= self._quiet_until and self._transport is not None:
+            if not self._writable:  # what is written would keep the closing transport alive
+                self._transport.abort()
+            elif not self._waiting:
+                self._transport.close()
+
+    def finish(self) -> None:
+        """Take no further request, and close when all are answered."""
+        self._is_last = True
+        self._work()
+
+    def abort(self) -> None:
+        """Close now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # In order of their use
+
+    def _wake(self) -> None:
+        self._woken = False
+        self._work()
+
+    def _work(self) -> None:
+        """Take requests and write answers as long as there is something to do; then decide how to wait."""
+        self._working = True
+        self._write_answers()
+        goes_on = True
+        while goes_on and self._kept and not self._is_held():
+            goes_on = self._take_requests()
+            self._write_answers()
+        self._working = False
+        self._settle_down()
+
+    def _is_held(self) -> bool:
+        return self._leaving or self._is_last or not self._writable or len(self._waiting) >= MAX_WAITING
+
+    def _take_requests(self) -> bool:
+        """Take what is whole; False when there is nothing more to be taken before something else comes."""
+        data, reader, position, taken = self._kept, self._reader, 0, 1
+        while position < len(data) and not self._is_held():
+            taken = reader.read(data, position)
+            if taken <= 0:
+                break
+            position += taken
+            self._take(reader.body)
+        self._kept = data[position:]
+        self._leaving = taken == FOREIGN
+        if taken == 0 and reader.awaits_body and self._body_until is None:
+            self._body_until = self.around.loop.time() + self.around.limits.body_s
+        return taken > 0
+
+    def _take(self, body: bytes | BodyTrouble) -> None:
+        around, headers = self.around, self._reader.headers
+        self._body_until = None
+        self._is_last = self._reader.closes or not isinstance(body, bytes)
+        sight = around.watch.begin(headers.get, self._peer)
+        understood = around.intake.understand(headers.get, self._peer, body)
+        given_id = headers.get("x-request-id")
+        exchange = Exchange(self, understood, sight=sight, given_id=given_id, is_last=self._is_last)
+        self._waiting.append(exchange)
+        if isinstance(understood, Refusal):
+            exchange.settle(understood.reply, cors=understood.cors)
+        else:
+            around.system.offer(exchange)
+
+    def _give_up_body(self) -> None:
+        self._discards, self._kept = True, b""
+        self._working = True
+        self._take(BodyTrouble.TOO_SLOW)
+        self._work()
+
+    def _write_answers(self) -> None:
+        waiting = self._waiting
+        if not waiting or waiting[0].answer is None or self._transport is None:
+            return
+        answers = []
+        while waiting and (answer := waiting[0].answer) is not None:
+            answers.append(answer)
+            waiting.popleft()
+        self._quiet_until = self.around.loop.time() + self.around.limits.keep_alive_s
+        self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
+
+    def _settle_down(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if not self._waiting:
+            if self._leaving and self._writable:
+                self._hand_over(transport)
+                return
+            if self._discards:
+                self._quiet_until = self.around.loop.time() + self.around.limits.linger_s
+            elif self._is_last or (self._eof and not self._leaving):
+                transport.close()
+                return
+        reads = self._discards or not self._is_held()
+        if reads is not self._reading and not self._eof:
+            self._reading = reads
+            if reads:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+
+    def _hand_over(self, transport: asyncio.Transport) -> None:
+        """Let aiohttp go on, as if it had been there from the beginning."""
+        kept, eof = self._kept, self._eof
+        handler = self.around.make_handler()
+        transport.set_protocol(handler)
+        if not self._reading and not eof:
+            transport.resume_reading()
+        self._end()
+        handler.connection_made(transport)
+        handler.data_received(kept)
+        if eof:
+            handler.eof_received()
+            transport.close()
+
+    def _end(self) -> None:
+        self._transport = None
+        self._kept = b""
+        self._body_until = None
+        self._waiting.clear()
+        self.around.connections.discard(self)
+        self.around.on_end()

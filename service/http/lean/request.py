@@ -1,0 +1,178 @@
+"""Reads plain ``POST /api/event`` requests off a stream of bytes, and knows one that is not plain.
+
+Plain is what trackers and proxies send: HTTP/1.1, no query, a ``Content-Length``, none of the headers that we
+read twice, nothing that asks for more than an answer. Where a request ends is decided here and by llhttp
+(``httptools``), which is strict: bare line feeds, folded lines, spaces before a colon, two framings and the
+like are errors to it. What either of them does not like is ``FOREIGN``: aiohttp answers it, from its first
+byte. So nothing is accepted here that aiohttp would refuse, as long as what is plain is no more than that.
+"""
+
+from typing import Final
+
+import httptools
+
+INCOMPLETE: Final = 0
+FOREIGN: Final = -1
+
+REQUEST_LINE: Final = b"POST /api/event HTTP/1.1\r\n"
+MAX_HEAD_BYTES: Final = 8192
+"""A longer head is foreign; each of its lines is then within the limit of the listener."""
+MAX_HEADERS: Final = 100
+"""aiohttp takes 128."""
+MAX_BODY_BYTES: Final = 16_384
+"""A longer body is foreign. An event with long properties fits in; the limits of the API are far higher."""
+
+_HEAD_END: Final = b"\r\n\r\n"
+_CONNECTIONS: Final = frozenset({"close", "keep-alive"})
+"""What a plain ``Connection`` may say."""
+
+# The headers that mean something to us, and those that must not come twice.
+_READ: Final = (
+    "Host",
+    "Content-Type",
+    "Content-Length",
+    "Connection",
+    "User-Agent",
+    "Accept",
+    "X-Request-Id",
+    "Traceparent",
+    "X-Plausible-IP",
+    "X-Plausible-IP-Type",
+    "CF-Connecting-IP",
+    "B-Forwarded-For",
+    "X-Forwarded-For",
+    "Forwarded",
+    "Content-Location",
+    "Content-Range",
+    "ETag",
+    "Max-Forwards",
+    "Server",
+)
+# Those with which a request is never plain.
+_FOREIGN: Final = ("Expect", "Proxy-Connection", "Sec-WebSocket-Key1", "Transfer-Encoding", "Upgrade")
+_NAMES: Final = {
+    spelling.encode(): name.lower() for name in (*_READ, *_FOREIGN) for spelling in (name, name.lower())
+}
+_FOREIGN_NAMES: Final = frozenset(name.lower() for name in _FOREIGN)
+
+
+class PlainReader:
+    """Reads one request after the other; useless after the first ``FOREIGN``."""
+
+    __slots__ = ("_complete", "_fed", "_head_complete", "_is_plain", "_parser", "_size", "body", "headers")
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+        """Those that are looked at, by their lower-case names, as aiohttp decodes them."""
+        self.body = b""
+        self._parser = httptools.HttpRequestParser(self)
+        # Bytes of the request that the parser has seen.
+        self._fed = 0
+        # Bytes of the whole request; 0 until the head is complete.
+        self._size = 0
+        self._is_plain = True
+        self._head_complete = False
+        self._complete = False
+
+    @property
+    def closes(self) -> bool:
+        """Whether the sender wants the connection closed after the answer."""
+        return self.headers.get("connection", "").lower() == "close"
+
+    @property
+    def awaits_body(self) -> bool:
+        """Whether the head is there and the body is not."""
+        return self._size > 0
+
+    def read(self, data: bytes, start: int) -> int:
+        """Read the request that begins at ``start``; gives its bytes when it is whole.
+
+        Else ``INCOMPLETE``: call again with the same bytes and more; or ``FOREIGN``.
+        """
+        if self._fed == 0:
+            self.headers = {}
+            self._is_plain, self._head_complete, self._complete = True, False, False
+        if not self._size:
+            end = data.find(_HEAD_END, start)
+            if end < 0:
+                return self._read_part(data, start)
+            end += len(_HEAD_END)
+            if (
+                end - start > MAX_HEAD_BYTES
+                or not data.startswith(REQUEST_LINE, start)
+                or not self._feed(data[start + self._fed : end])
+            ):
+                return FOREIGN
+            length = self._plain_length(data, start, end)
+            if length < 0:
+                return FOREIGN
+            self._fed = end - start
+            self._size = self._fed + length
+        return self._read_body(data, start)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header; called by the parser."""
+        known = _NAMES.get(name) or _NAMES.get(name.lower())
+        if known is None:
+            return
+        if known in self.headers:
+            self._is_plain = False
+        self.headers[known] = value.decode("utf-8", "surrogateescape").rstrip(" \t")
+
+    def on_headers_complete(self) -> None:
+        """Note the end of the head; called by the parser."""
+        self._head_complete = True
+
+    def on_message_complete(self) -> None:
+        """Note the end of the request; called by the parser."""
+        self._complete = True
+
+    def _read_part(self, data: bytes, start: int) -> int:
+        """Read the beginning of a head, so that one that is broken is known as early as aiohttp knows it."""
+        size = len(data) - start
+        can_be_plain = (
+            data.startswith(REQUEST_LINE, start)
+            if size >= len(REQUEST_LINE)
+            else REQUEST_LINE.startswith(data[start:])
+        )
+        if size > MAX_HEAD_BYTES or not can_be_plain or not self._feed(data[start + self._fed :]):
+            return FOREIGN
+        self._fed = size
+        return FOREIGN if self._head_complete else INCOMPLETE
+
+    def _plain_length(self, data: bytes, start: int, end: int) -> int:
+        """Give the length of the body; ``FOREIGN`` when the head is not plain."""
+        headers = self.headers
+        length = headers.get("content-length", "")
+        if (
+            not self._head_complete
+            or not self._is_plain
+            or "host" not in headers
+            or not (length.isascii() and length.isdigit() and len(length) <= len(str(MAX_BODY_BYTES)))
+            or data.count(b"\n", start, end) > MAX_HEADERS
+            or not _FOREIGN_NAMES.isdisjoint(headers)
+            or headers.get("connection", "close").lower() not in _CONNECTIONS
+        ):
+            return FOREIGN
+        return FOREIGN if int(length) > MAX_BODY_BYTES else int(length)
+
+    def _read_body(self, data: bytes, start: int) -> int:
+        end = start + self._size
+        if len(data) < end:
+            return INCOMPLETE
+        self.body = data[start + self._fed : end]
+        # With no body the parser has seen the end of the request together with its head.
+        if self._complete is bool(self.body) or (self.body and not self._feed(self.body)):
+            return FOREIGN
+        if not self._complete:
+            return FOREIGN
+        size, self._size, self._fed = self._size, 0, 0
+        return size
+
+    def _feed(self, data: bytes) -> bool:
+        """Show the parser what comes next; False when it does not like it."""
+        try:
+            self._parser.feed_data(data)  # of nothing it makes nothing
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return False
+        return True
