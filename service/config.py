@@ -505,10 +505,20 @@ def _check_together(config: Config) -> None:
         )
     if config.otlp_logs and config.otlp_endpoint is None:
         raise ConfigError("otlp_logs is set, but not otlp_endpoint, where they would go; set it too.")
-    if config.listen == config.admin_listen and split_address(config.listen)[1] != 0:
-        raise ConfigError(f"listen and admin_listen are both {config.listen}; give them different ports.")
+    _refuse_shared_addresses(config)
     if config.block_max_bytes > config.journal_max_bytes:
         raise ConfigError(
             f"block_max_bytes ({config.block_max_bytes:,}) is more than journal_max_bytes "
             f"({config.journal_max_bytes:,}), so that no block could become full."
         )
+
+
+def _refuse_shared_addresses(config: Config) -> None:
+    settings: dict[str, str] = {}
+    for name in ("listen", "admin_listen", "metrics_listen"):
+        address = getattr(config, name)
+        if address is None or split_address(address)[1] == 0:
+            continue
+        other = settings.setdefault(address, name)
+        if other != name:
+            raise ConfigError(f"{other} and {name} are both {address}; give them different ports.")

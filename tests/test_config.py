@@ -247,7 +247,8 @@ class TestRefusals:
             ({"store": "native"}, "needs clickhouse_url"),
             ({"clickhouse_url": "clickhouse://db/x"}, 'store is "embedded"'),
             ({"clickhouse_cluster": "main"}, "clickhouse_cluster is set"),
-            ({"admin_listen": "127.0.0.1:8000"}, "give them different ports"),
+            ({"admin_listen": "127.0.0.1:8000"}, "listen and admin_listen are both"),
+            ({"metrics_listen": "127.0.0.1:8000"}, "listen and metrics_listen are both"),
             (
                 {"block_max_bytes": "2097152", "journal_max_bytes": "1048576"},
                 "is more than journal_max_bytes",

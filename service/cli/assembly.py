@@ -38,7 +38,7 @@ from service.sites.sqlite import SqliteSiteStore
 from service.snapshot import take_snapshot, write_snapshot
 from service.tables import WatchedTables
 from service.tables.spam import SpamRefresh
-from service.telemetry import Telemetry
+from service.telemetry import Source, Telemetry
 from service.tracing.export import start_tracing
 from service.tracing.spans import Sampling, Tracing, current_traceparent
 from service.user_agents.engine import UserAgentEngine
@@ -82,7 +82,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
         stack.callback(journal.close)
         quarantine = open_quarantine(config)
         telemetry = Telemetry(detailed=wants_measures(config))
-        tracing = _start_tracing(stack, config, rest_s)
+        tracing, tracing_sources = _start_tracing(stack, config, rest_s)
         sites = SqliteSiteStore(config.data_dir / SITES_FILE)
         stack.push_async_callback(sites.close)
         await sites.start()
@@ -109,7 +109,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             refreshed=_refreshed(config, loaded),
             tracing=tracing,
         )
-        read = sources(telemetry, system, loaded, user_agents)
+        read = (*sources(telemetry, system, loaded, user_agents), *tracing_sources)
         await stack.enter_async_context(exporting(config, read, stop_s=rest_s))
         metrics_url = await stack.enter_async_context(metrics_listener(config, read, stop_s=rest_s))
         if metrics_url is not None:
@@ -132,16 +132,18 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
         yield Running(events_url=events_url, admin_url=admin_url, preparation=preparation)
 
 
-def _start_tracing(stack: AsyncExitStack, config: Config, rest_s: float) -> Tracing | None:
-    """Begin to make spans if there is a collector for them."""
+def _start_tracing(
+    stack: AsyncExitStack, config: Config, rest_s: float
+) -> tuple[Tracing | None, tuple[Source, ...]]:
+    """Begin to make spans if there is a collector for them; gives what to measure of it, too."""
     if config.otlp_endpoint is None:
-        return None
+        return None, ()
     sampling = Sampling(ratio=config.trace_ratio, slow_s=config.trace_slow_s)
     queue, tracing = start_tracing(
         config.otlp_endpoint, config.otlp_protocol, sampling=sampling, version=__version__
     )
     stack.callback(queue.stop, timeout_s=rest_s)
-    return tracing
+    return tracing, (tracing.measure, queue.measure)
 
 
 async def _stop(system: System, snapshot: Path, deadline_s: float) -> None:

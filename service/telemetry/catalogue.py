@@ -417,6 +417,29 @@ EXPORTS_FAILED: Final = Metric(
     meaning="Exports of metrics that the collector did not take. Counters lose nothing by it.",
     advice="The collector is away or slow; the log says so once a minute.",
 )
+TRACES_CUT: Final = Metric(
+    name="gatehouse.traces.cut",
+    kind="counter",
+    unit="{trace}",
+    meaning="Traces of failed, retried or slow requests that were not kept: too many in one second, or no "
+    "room on the way to the collector.",
+    advice="Grows while requests fail: see `http.server.request.duration` by status. Otherwise the collector "
+    "is slow.",
+)
+SPAN_LINKS_CUT: Final = Metric(
+    name="gatehouse.span_links.cut",
+    kind="counter",
+    unit="{link}",
+    meaning="Requests that the span of their block does not link to, because it links to enough others.",
+    advice="Grows when more is sampled than a block can name: lower `trace_ratio`.",
+)
+SPANS_LOST: Final = Metric(
+    name="gatehouse.spans.lost",
+    kind="counter",
+    unit="{span}",
+    meaning="Spans that the collector did not take.",
+    advice="The collector is away or slow; the log says so once a minute. Events are not touched by it.",
+)
 BUILD_INFO: Final = Metric(
     name="gatehouse.build.info",
     kind="gauge",
@@ -473,6 +496,9 @@ CATALOGUE: Final = (
     GEO_LOOKUPS_FAILED,
     TABLES_STALE,
     EXPORTS_FAILED,
+    TRACES_CUT,
+    SPAN_LINKS_CUT,
+    SPANS_LOST,
     BUILD_INFO,
 )
 """In the order of the documentation: the way of an event."""

@@ -6,7 +6,7 @@ queue that drops, and never tears one apart.
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
 from opentelemetry.sdk.resources import Resource
@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from service.errors import ConfigError
+from service.telemetry import Measured, catalogue
 from service.tracing.records import MAX_SITES
 from service.tracing.spans import Sampling, Tracing
 
@@ -78,6 +79,10 @@ class SpanQueue(BatchSpanProcessor):
     def lost(self) -> int:
         """Spans that the collector did not get."""
         return self._counted.lost
+
+    def measure(self) -> Iterable[Measured]:
+        """Give how many spans the collector did not get."""
+        yield Measured(catalogue.SPANS_LOST, self.lost)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Put a span into the queue."""

@@ -10,7 +10,7 @@ Names follow the semantic conventions for HTTP servers and database clients; our
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -24,6 +24,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 
 from service.clock import ClockNs, monotonic_ns, wall_ns
 from service.ingestion.verdict import Buffered, Verdict
+from service.telemetry import Measured, catalogue
 from service.tracing.records import (
     FAILED_STATUS,
     MAX_LINKS,
@@ -104,6 +105,11 @@ class Tracing:
         """Traces that should have been kept: too many in a second, or no room on the way to the collector."""
         self.links_cut = 0
         """Requests that blocks did not link to."""
+
+    def measure(self) -> Iterable[Measured]:
+        """Give how much was not followed."""
+        yield Measured(catalogue.TRACES_CUT, self.traces_cut)
+        yield Measured(catalogue.SPAN_LINKS_CUT, self.links_cut)
 
     def begin(self, route: str, parent: TraceParent | None = None) -> RequestTrace:
         """Follow a request; ``parent`` is what a trusted sender said."""

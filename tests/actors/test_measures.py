@@ -23,8 +23,11 @@ OUTSIDE_THE_SYSTEM = {
     catalogue.CACHE_MISSES,
     catalogue.USER_AGENTS_GIVEN_UP,
     catalogue.EXPORTS_FAILED,
+    catalogue.TRACES_CUT,
+    catalogue.SPAN_LINKS_CUT,
+    catalogue.SPANS_LOST,
 }
-"""Measured by HTTP, the tables and the export."""
+"""Measured by HTTP, the tables, the export and the tracing."""
 
 NOT_ALWAYS = {
     catalogue.ACTOR_RESTARTS,

@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from service.telemetry import catalogue
 from service.tracing.export import MAX_QUEUED_SPANS, SpanQueue
 from service.tracing.spans import Sampling, Tracing
 
@@ -85,6 +86,7 @@ def test_what_the_collector_does_not_take_is_counted(
     caplog.clear()
 
     assert queue.lost == 10
+    assert [(figure.metric, figure.value) for figure in queue.measure()] == [(catalogue.SPANS_LOST, 10)]
 
 
 def test_collector_that_hangs_delays_nothing() -> None:
@@ -99,4 +101,8 @@ def test_collector_that_hangs_delays_nothing() -> None:
     queue.stop(timeout_s=0.01)
 
     assert cut >= MAX_QUEUED_SPANS - 512
+    assert {figure.metric: figure.value for figure in tracing.measure()} == {
+        catalogue.TRACES_CUT: cut,
+        catalogue.SPAN_LINKS_CUT: 0,
+    }
     assert exporter.ended.is_set()
