@@ -8,6 +8,7 @@ from aiohttp import web
 from service.clock import Clock
 from service.http.answers import Answers
 from service.http.events import EventRoutes
+from service.http.expectation import expecting
 from service.http.health import HealthRoutes
 from service.http.intake import EventIntake
 from service.http.lean.connection import Limits
@@ -61,7 +62,7 @@ def public_app(
     events = EventRoutes(
         system=system, settings=settings, clock=clock, answers=answers, intake=intake, tracing=tracing
     )
-    app.add_routes(timed(health.routes() + events.routes(), telemetry))
+    app.add_routes(expecting(timed(health.routes() + events.routes(), telemetry)))
     app[_LEAN_PARTS] = LeanParts(
         system=system,
         intake=intake,

@@ -79,6 +79,7 @@ ODD: Final[dict[str, bytes]] = {
     ),
     "expect": framed(b"Content-Length: " + _N, b"Expect: 100-continue"),
     "expect something else": framed(b"Content-Length: " + _N, b"Expect: miracles"),
+    "expect what is no text": framed(b"Content-Length: " + _N, b"Expect: mir\xffcles"),
     "no length": framed(body=b""),
     "a query": post().replace(b"/api/event", b"/api/event?x=1"),
     "a fragment": post().replace(b"/api/event", b"/api/event#x"),
