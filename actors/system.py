@@ -1,4 +1,4 @@
-"""The System: builds the tree of actors, finds or starts a site's actor by its id, lets idle ones go, drains.
+"""The System: builds the tree of actors, gives it its ticks, says how it is, drains.
 
 Start: salts, directory, counters, inserter, buffer, tables, front; stop is the reverse, so that what is in
 flight reaches the journal before anything it needs is gone. This is all that HTTP and the command line know
@@ -6,7 +6,6 @@ of the actors.
 """
 
 import asyncio
-import itertools
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from actors.awake_sites import LEAST_PATIENCE_S, AwakeSites
 from actors.buffer import BlockLimits, BufferActor
+from actors.condition import Front, Readiness, find_readiness, read_statistics
 from actors.counters import CountersActor
 from actors.directory import Directory, DirectoryActor
 from actors.explainer import Explainer
@@ -29,15 +30,14 @@ from actors.messages import (
     Ingest,
     IngestBatch,
     Reload,
-    Remember,
     RetryRows,
     Tick,
 )
-from actors.outlook import GrowthRate, describe_outage
+from actors.outlook import GrowthRate
 from actors.runtime import Actor, ActorError, Envelope, Ref
 from actors.salts import SaltBook, SaltsActor
 from actors.session_book import KEPT_S, SessionBudget
-from actors.site import SiteActor, SiteSurroundings
+from actors.site import SiteSurroundings
 from actors.status import Status
 from actors.supervision import ChildSpec, Down, Supervisor
 from actors.tables import Refreshable, TablesActor
@@ -61,18 +61,12 @@ log = logging.getLogger(__name__)
 
 SLOW_TICK_EVERY: Final = 10
 """Salts, directory and counters get every tenth tick."""
-SITE_TICK_SLICES: Final = 100
-"""Each site gets one tick in so many, a slice of them at a time, so that many sites never tick at once."""
 TABLES_TICK_EVERY: Final = 50
 """Tables get every fiftieth tick: even an actor that crashes at each of them stays within its budget."""
 TABLES_SHUTDOWN_S: Final = 0.5
 """What it fetches meanwhile is fetched again by the next start."""
-SITE_DOWN_S: Final = 30.0
-"""How long a site that crashed too often answers ``site_unavailable`` before it is tried again."""
 INSERTER_SHUTDOWN_S: Final = 0.5
 """It had the whole deadline of the stop; a block that is cut off now is sent again by the next start."""
-LEAST_PATIENCE_S: Final = 0.1
-"""What each part may take of a stop whose deadline has passed."""
 FLUSH_TIMEOUT_S: Final = 600.0
 RELOAD_TIMEOUT_S: Final = 10.0
 QUARANTINE_TIMEOUT_S: Final = 30.0
@@ -93,13 +87,6 @@ class SystemSettings(Struct, frozen=True, kw_only=True):
     block: BlockLimits = BlockLimits()
     tick_s: float = 0.1
     """How often front and buffer look at the clock; all other intervals are multiples of it."""
-
-
-class Readiness(Struct, frozen=True):
-    """Whether events are taken, and the state of each part: ``ok`` or a sentence."""
-
-    ready: bool
-    checks: Mapping[str, str]
 
 
 class System:
@@ -138,10 +125,7 @@ class System:
         self._site_cache = SiteCache(site_store, ttl_s=settings.site_refresh_s)
         self._supervisor = Supervisor(on_down=self._part_went_down)
         """Of the tree, whose parts depend on each other and are stopped one by one."""
-        self._site_supervisor = Supervisor(on_down=self._site_went_down)
-        """Of the sites, which are independent and are stopped all at once."""
-        self._sites: dict[int, Ref[Any]] = {}
-        """The awake ones."""
+        self._sites = AwakeSites(clock)
         self._memories: dict[int, bytes] = {} if memories is None else memories
         """What sites remember of an earlier life and have not taken up yet."""
         self._explainer = Explainer(
@@ -151,44 +135,33 @@ class System:
             tables=tables,
             memories=self._memories,
             clock=clock,
-            find_awake=self._sites.get,
-            is_down=self._is_down,
+            find_awake=self._sites.by_id.get,
+            is_down=self._sites.is_down,
         )
         self._memories_end = clock() + KEPT_S
         """When no session of an earlier life can go on any more, UTC epoch seconds."""
-        self._down_until: dict[int, float] = {}
-        """Sites that crashed too often, until when they are not tried again."""
-        self._lives = itertools.count(1)
-        """Numbers the lives of site actors, for their names and to fence their appends."""
         self._tree: dict[str, Ref[Any]] = {}
-        self._around: SiteSurroundings | None = None
-        """Set by ``start``, once the buffer exists."""
         self._ticks = 0
-        self._site_queue: list[int] = []
-        """Sites that have not had their tick in this round."""
         self._timer: asyncio.TimerHandle | None = None
         self._tick_due = 0.0
         """When the next tick is due, on the clock of the loop."""
         self._journal_growth = GrowthRate()
         """Bytes appended to the journal a second."""
-        self._site_depth = 0
-        """Messages that were found waiting for sites in this round of their ticks."""
-        self._measures = Measures(
-            Observed(
-                telemetry=telemetry,
-                status=self._status,
-                directory=self._directory,
-                budget=self._budget,
-                salts=self._salts,
-                journal=journal,
-                quarantine=quarantine,
-                geo=tables.geo,
-                tree=self._tree,
-                sites=self._sites,
-                supervisors=(self._supervisor, self._site_supervisor),
-                refreshed=refreshed,
-            )
+        self._observed = Observed(
+            telemetry=telemetry,
+            status=self._status,
+            directory=self._directory,
+            budget=self._budget,
+            salts=self._salts,
+            journal=journal,
+            quarantine=quarantine,
+            geo=tables.geo,
+            tree=self._tree,
+            sites=self._sites.by_id,
+            supervisors=(self._supervisor, self._sites.supervisor),
+            refreshed=refreshed,
         )
+        self._measures = Measures(self._observed)
         self._accepting = False
         self._down_part: str | None = None
         """The part of the tree that crashed too often."""
@@ -225,7 +198,7 @@ class System:
                 self._tracing,
             ),
         )
-        self._around = SiteSurroundings(
+        around = SiteSurroundings(
             sites=self._site_cache,
             salts=self._salts,
             tables=self._tables,
@@ -233,12 +206,13 @@ class System:
             budget=self._budget,
             clock=self._clock,
             buffer=buffer,
-            epochs=self._lives,
+            epochs=self._sites.lives,
             new_session_id=lambda: random.getrandbits(64),
             memories=self._memories,
-            passivate=self._passivate,
+            passivate=self._sites.passivate,
             idle_s=settings.site_idle_s,
         )
+        self._sites.open(around)
         await self._start_child("tables", lambda: TablesActor(self._refreshed), shutdown_s=TABLES_SHUTDOWN_S)
         await self._start_child("front", self._new_front)
         self._accepting = True
@@ -255,10 +229,10 @@ class System:
         answered = await self._finish("front", CloseDoor(), end)
         await self._finish("buffer", Flush(), end)
         # Only when nothing is in flight: a session that still changed would go on from another state.
-        memories = await self._remember(end) if answered else {}
+        memories = {**self._memories, **await self._sites.remember(end)} if answered else {}
         if self._timer is not None:
             self._timer.cancel()
-        await self._site_supervisor.stop_together()
+        await self._sites.stop()
         await self._supervisor.stop_all()
         await self._site_cache.close()
         self._measures.publish(self._clock())
@@ -329,56 +303,13 @@ class System:
 
     def readiness(self) -> Readiness:
         """Tell whether events are taken, and what is wrong where something is."""
-        status = self._status
-        salts = self._salts.at(int(self._clock()), now=self._clock())
-        checks = {
-            "front": "ok" if self._accepting else "the service starts or stops, senders get 503",
-            "actors": "ok" if self._down_part is None else f"the {self._down_part} crashed too often",
-            "sites": "ok" if self._directory.loaded else "the list of sites is not loaded yet",
-            "salts": "ok" if salts is not None else "there is no salt for today",
-            # Anybody may read this: what ClickHouse or the disk said, addresses too, is for the log alone.
-            "journal": "ok" if status.journal_error is None else "it cannot be written, senders get 503",
-            "clickhouse": "ok" if status.away_since is None else self._describe_outage(status.away_since),
-            "quarantine": "ok" if status.quarantine_error is None else "full, rows wait in the journal",
-        }
-        for table in self._refreshed:
-            stale = "the last refresh failed, what was there before stays in force"
-            checks[table.name.replace(" ", "_")] = "ok" if table.problem is None else stale
-        ready = self._accepting and checks["sites"] == checks["salts"] == "ok"
-        return Readiness(ready, checks)
-
-    def _describe_outage(self, since: float) -> str:
-        journal = self._journal.statistics()
-        return describe_outage(
-            max(0.0, self._clock() - since),
-            free_bytes=journal.max_bytes - journal.bytes,
-            bytes_per_s=self._journal_growth.per_second,
-        )
+        front = Front(self._accepting, self._down_part)
+        return find_readiness(self._observed, front, self._journal_growth, now=self._clock())
 
     @property
     def statistics(self) -> Mapping[str, int]:
-        """Figures of the moment, for the status page and the gauges."""
-        geo = self._tables.geo.value
-        # A database that does not say when it was made counts as new.
-        built_at = self._clock() if geo.built_at is None else geo.built_at
-        return {
-            "sites_known": len(self._directory.by_domain),
-            "sites_awake": len(self._sites),
-            "sessions": self._budget.used,
-            "sessions_evicted": self._budget.evicted,
-            "events_waiting": self._status.events_waiting,
-            "events_inserted": self._status.events_inserted,
-            "blocks_inserted": self._status.blocks_inserted,
-            "blocks_rejected": self._status.blocks_rejected,
-            "blocks_postponed": self._status.blocks_postponed,
-            "rows_quarantined": self._status.rows_quarantined,
-            "quarantine_rows": self._quarantine.rows,
-            "quarantine_bytes": self._quarantine.size_bytes,
-            "insert_tries_failed": self._status.insert_tries_failed,
-            "tables_stale": sum(table.problem is not None for table in self._refreshed),
-            "geo_database_age_s": max(0, int(self._clock() - built_at)),
-            "geo_lookups_failed": geo.failures,
-        }
+        """Figures of the moment, for the status page."""
+        return read_statistics(self._observed, now=self._clock())
 
     def figures(self) -> Sequence[Measured]:
         """Give what telemetry is told, not older than a second; may be called from any thread."""
@@ -395,18 +326,6 @@ class System:
             return False
         return True
 
-    async def _remember(self, end: float) -> dict[int, bytes]:
-        memories = dict(self._memories)
-        for site_id, ref in self._sites.items():
-            left_s = max(LEAST_PATIENCE_S, end - asyncio.get_running_loop().time())
-            try:
-                memory: bytes | None = await ref.ask(Remember(), timeout_s=left_s)
-            except ActorError:
-                continue  # that site begins its sessions anew
-            if memory is not None:
-                memories[site_id] = memory
-        return memories
-
     async def _start_child(
         self, name: str, factory: Callable[[], Actor], *, shutdown_s: float = 5.0
     ) -> Ref[Any]:
@@ -419,7 +338,7 @@ class System:
             self._site_store,
             self._site_cache,
             self._directory,
-            find_awake=self._sites.get,
+            find_awake=self._sites.by_id.get,
             refresh_s=self._settings.site_refresh_s,
         )
 
@@ -428,31 +347,11 @@ class System:
             directory=self._directory,
             tables=self._tables,
             telemetry=self._telemetry,
-            find_site=self._find_site,
+            find_site=self._sites.find,
             max_in_flight=self._settings.max_in_flight,
             ask_timeout_s=self._settings.ask_timeout_s,
             status=self._status,
         )
-
-    def _find_site(self, site_id: int) -> Ref[Any] | None:
-        ref = self._sites.get(site_id)
-        if ref is None and self._may_start(site_id):
-            around = self._around
-            assert around is not None, "the front starts after the buffer"
-            # A name a life: the one before may still be on its way out.
-            name = f"site-{site_id}-{next(self._lives)}"
-            spec = ChildSpec(name, lambda: SiteActor(site_id, around))
-            ref = self._sites[site_id] = self._site_supervisor.start_child_now(spec)
-        return ref
-
-    def _may_start(self, site_id: int) -> bool:
-        if self._is_down(site_id):
-            return False
-        self._down_until.pop(site_id, None)
-        return True
-
-    def _is_down(self, site_id: int) -> bool:
-        return self._clock() < self._down_until.get(site_id, 0.0)
 
     def _part_went_down(self, down: Down) -> None:
         # Without one of its parts the system can keep no promise: it refuses, and readiness says so.
@@ -461,21 +360,6 @@ class System:
         )
         self._accepting = False
         self._down_part = down.name
-
-    def _site_went_down(self, down: Down) -> None:
-        site_id = int(down.name.split("-")[1])
-        del self._sites[site_id]
-        self._down_until[site_id] = self._clock() + SITE_DOWN_S
-        self._site_supervisor.forget(down.name)
-
-    def _passivate(self, site_id: int) -> None:
-        # Taken out of the table first: whatever comes next for this site starts a new actor. Nothing can lie
-        # in the old one's mailbox, because it asks only when its batch held no event, and nobody awaits in
-        # between.
-        ref = self._sites.get(site_id)
-        if ref is not None and not ref.statistics().depth:
-            del self._sites[site_id]
-            self._site_supervisor.release(ref.name)
 
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()
@@ -497,7 +381,8 @@ class System:
                 self._memories.clear()
         if self._ticks % TABLES_TICK_EVERY == 0:
             self._tree["tables"].tell(tick)
-        self._tick_sites(tick)
+        self._sites.tick(tick, self._ticks)
+        self._measures.site_depth = self._sites.waiting
         self._arm()
 
     def _measure(self, now: float) -> None:
@@ -506,17 +391,6 @@ class System:
         self._measures.look(loop_now)
         if self._ticks % SLOW_TICK_EVERY == 0:
             self._measures.publish(now)
-
-    def _tick_sites(self, tick: Tick) -> None:
-        if self._ticks % SITE_TICK_SLICES == 0:
-            self._site_queue = list(self._sites)
-            self._measures.site_depth, self._site_depth = self._site_depth, 0
-        slice_size = -(-len(self._site_queue) // (SITE_TICK_SLICES - self._ticks % SITE_TICK_SLICES))
-        for _ in range(min(slice_size, len(self._site_queue))):
-            ref = self._sites.get(self._site_queue.pop())
-            if ref is not None:
-                self._site_depth += ref.depth
-                ref.tell(tick)
 
     def _refused(self, request: Request) -> BuildResult:
         verdict = OVERLOADED if self._accepting else NOT_READY
