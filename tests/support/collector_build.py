@@ -20,6 +20,8 @@ MANIFEST: Final = ROOT / "deploy" / "collector" / "builder.yaml"
 BUILDER: Final = "go.opentelemetry.io/collector/cmd/builder"
 COMPILERS: Final = 2
 """At a time: the linker needs memory, and others work on the machine too."""
+BUILD_LIMIT_S: Final = 1800
+"""Three minutes on two cores of their own, eight on two busy ones with nothing downloaded yet."""
 
 
 def find_collector() -> Path | None:
@@ -62,6 +64,7 @@ def _build(go: str, source: Path) -> None:
         [go, "run", f"{BUILDER}@v{manifest['dist']['version']}", f"--config={ours}"],
         # Not stamped with the state of this repository, in whose folder it happens to be built.
         environment={"GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -p={COMPILERS} -buildvcs=false".strip()},
+        limit_s=BUILD_LIMIT_S,
     )
     (source / NAME).rename(_built())  # appears whole or not at all
     shutil.rmtree(source)

@@ -42,6 +42,7 @@ def run_installer(
     *,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    limit_s: float = INSTALL_LIMIT_S,
 ) -> str:
     """Run a command that installs something; gives what it printed. Raises MissingError."""
     sys.stdout.write(f"installing {what} ...\n")
@@ -53,11 +54,11 @@ def run_installer(
             env=os.environ | {"DEBIAN_FRONTEND": "noninteractive", **(environment or {})},
             capture_output=True,
             text=True,
-            timeout=INSTALL_LIMIT_S,
+            timeout=limit_s,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise MissingError(f"{what}: {command[0]} took longer than {INSTALL_LIMIT_S} s.") from error
+        raise MissingError(f"{what}: {command[0]} took longer than {limit_s} s.") from error
     except OSError as error:
         raise MissingError(f"{what}: {command[0]} cannot be run: {error.strerror}.") from error
     if done.returncode != 0:
