@@ -1,30 +1,45 @@
 """A bounded memory of the latest look-ups that counts how many it could answer."""
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import cachebox
 
 T = TypeVar("T")
 
+NEW_SHARE: Final = 5
+"""One part in so many of the memory is for what was asked for only once."""
+
 
 class Remembered(Generic[T]):
-    """Least recently used goes first; ``hits`` and ``misses`` are totals since the start."""
+    """What was asked for once goes first, then the least recently used.
 
-    __slots__ = ("_cache", "hits", "misses")
+    So a flood of keys that never come again, which costs a sender nothing, drives out none that do come
+    again. ``hits`` and ``misses`` are totals since the start.
+    """
+
+    __slots__ = ("_known", "_new", "hits", "misses")
 
     def __init__(self, capacity: int) -> None:
-        self._cache: cachebox.LRUCache[str, T] = cachebox.LRUCache(capacity)
+        """Remember so many, two at least."""
+        new = max(1, capacity // NEW_SHARE)
+        self._new: cachebox.LRUCache[str, T] = cachebox.LRUCache(new)
+        """Asked for once."""
+        self._known: cachebox.LRUCache[str, T] = cachebox.LRUCache(max(1, capacity - new))
+        """Asked for again."""
         self.hits = 0
         self.misses = 0
 
     def get(self, key: str) -> T | None:
         """Give what is remembered, None when nothing is; counted."""
-        known = self._cache.get(key)
-        if known is None:
-            self.misses += 1
-        else:
-            self.hits += 1
-        return known
+        found = self._known.get(key)
+        if found is None:
+            if key not in self._new:
+                self.misses += 1
+                return None
+            found = self._known[key] = self._new.pop(key)
+        self.hits += 1
+        return found
 
     def __setitem__(self, key: str, value: T) -> None:
-        self._cache[key] = value
+        """Remember a value that ``get`` did not find."""
+        self._new[key] = value

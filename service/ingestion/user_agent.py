@@ -136,7 +136,7 @@ class UserAgents:
         """Give what the header says, from memory where it was asked for lately."""
         if not user_agent:
             return UNKNOWN_USER_AGENT
-        start = user_agent[:MAX_READ_CHARS]
+        start = user_agent if len(user_agent) <= MAX_READ_CHARS else user_agent[:MAX_READ_CHARS]
         known = self.cache.get(start)
         if known is None:
             known = self.cache[start] = self._look_at(start)

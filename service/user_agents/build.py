@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import Final
 
 from service.user_agents.detector import Plan
-from service.user_agents.rules import load_rules
+from service.user_agents.rules import Rules, load_rules
 from service.user_agents.scanners import build_hyperscan, hyperscan_version
-from service.user_agents.store import database_path, read_databases, write_databases
+from service.user_agents.store import database_path, load_scanners, write_databases
 
 NICENESS: Final = 10
 SUPERVISED: Final = "--supervised"
 
 
-def build(folder: Path) -> Path:
-    """Build and store what is not there yet; gives the file.
+def build(folder: Path, rules: Rules) -> Path:
+    """Build and store what is not there yet, or cannot be used; gives the file.
 
-    Raises RulesMissing, HyperscanUnavailable or OSError.
+    Raises HyperscanUnavailable or OSError.
     """
-    plan = Plan(load_rules())
+    plan = Plan(rules)
     path = database_path(folder, plan, hyperscan_version() or "")
-    if read_databases(path) is None:
+    if load_scanners(path) is None:
         write_databases(path, build_hyperscan(plan.expressions), build_hyperscan(plan.models))
     return path
 
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     os.nice(NICENESS)
     if SUPERVISED in arguments:
         threading.Thread(target=_end_with_input, daemon=True).start()
-    build(Path(arguments[-1]))
+    build(Path(arguments[-1]), load_rules())
 
 
 def _end_with_input() -> None:

@@ -18,8 +18,8 @@ import service
 from service.ingestion.user_agent import Detection, MatchedRule
 from service.user_agents.detector import Detector, Plan, TooSlow
 from service.user_agents.rules import load_rules
-from service.user_agents.scanners import HyperscanScanner, HyperscanUnavailable, Re2Scanner, hyperscan_version
-from service.user_agents.store import database_path, read_databases
+from service.user_agents.scanners import HyperscanScanner, Re2Scanner, hyperscan_version
+from service.user_agents.store import database_path, load_scanners
 
 log = logging.getLogger(__name__)
 
@@ -139,10 +139,4 @@ class UserAgentEngine:
             os.close(held)
 
     def _load(self) -> tuple[HyperscanScanner, HyperscanScanner] | None:
-        databases = None if self._path is None else read_databases(self._path)
-        if databases is None:
-            return None
-        try:
-            return HyperscanScanner(databases[0]), HyperscanScanner(databases[1])
-        except HyperscanUnavailable:
-            return None
+        return None if self._path is None else load_scanners(self._path)
