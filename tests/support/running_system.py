@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from actors.messages import BuildResult
 from actors.system import System, SystemSettings
 from actors.tables import Refreshable
 from service.clickhouse.store import ClickhouseStore
 from service.ingestion.event import Tables
 from service.ingestion.request import Request
+from service.ingestion.user_agent import UserAgents
 from service.ingestion.verdict import Buffered, Verdict
 from service.journal import Durability, Journal
 from service.quarantine import Quarantine
@@ -96,13 +99,14 @@ class RunningSystem:
         pathname: str = "/",
         referrer: str | None = None,
         interactive: bool = True,
+        user_agent: str = FIREFOX,
     ) -> Request:
         """Give a request of a visitor for now, or a back-dated one for ``at``."""
         return Request(
             timestamp=int(self.clock.now) if at is None else at,
             back_dated=at is not None,
             remote_ip=f"203.0.113.{visitor}",
-            user_agent=FIREFOX,
+            user_agent=user_agent,
             event_name=name,
             domains=domains or ("example.com",),
             url_host="example.com",
@@ -144,6 +148,7 @@ async def running_system(
     domains: Sequence[str] = ("example.com",),
     refreshed: Sequence[Refreshable] = (),
     tracing: Tracing | None = None,
+    user_agents: UserAgents | None = None,
 ) -> AsyncIterator[RunningSystem]:
     """Start a system on a folder, which may hold an earlier one's sites and journal; stop it at the end."""
     memory = store if isinstance(store, MemoryStore) else MemoryStore()
@@ -158,7 +163,7 @@ async def running_system(
         clickhouse=inside,
         journal=journal,
         quarantine=Quarantine.open(folder / "quarantine", max_bytes=quarantine_max_bytes, sync=False),
-        tables=tables(),
+        tables=tables() if user_agents is None else replace(tables(), user_agents=user_agents),
         telemetry=telemetry,
         clock=clock,
         settings=settings,

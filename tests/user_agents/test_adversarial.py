@@ -8,54 +8,18 @@ is the whole detection.
 import re
 import time
 from collections.abc import Iterator
-from re import _constants as kinds  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
-from typing import Any, Final
+from typing import Final
 
 from service.ingestion.user_agent import MAX_READ_CHARS
 from service.user_agents.detector import Plan
 from service.user_agents.engine import UserAgentEngine
 from service.user_agents.patterns import as_bytes_seen, loosen
 from service.user_agents.rules import load_rules
+from tests.support.tempting import tempting
 
 WORST_S: Final = 0.05
 """CPU time of one detection, a quarter of its limit; measured: 0.011."""
-UNBOUNDED: Final = 100
-CATEGORIES: Final = {"CATEGORY_DIGIT": "1", "CATEGORY_WORD": "a", "CATEGORY_SPACE": " "}
-
-
-def tempting(tree: Any, fill: int) -> str:
-    """Give a text that the expression matches, with open-ended repetitions of about ``fill`` characters."""
-    return "".join(_part(kind, value, fill) for kind, value in tree)
-
-
-def _part(kind: Any, value: Any, fill: int) -> str:
-    if kind is kinds.LITERAL:
-        return str(chr(value))
-    if kind is kinds.NOT_LITERAL:
-        return "x" if value != ord("x") else "y"
-    if kind is kinds.ANY:
-        return "1"
-    if kind is kinds.IN:
-        return _member(*value[0])
-    if kind is kinds.SUBPATTERN:
-        return tempting(value[3], fill)
-    if kind is kinds.BRANCH:
-        return tempting(value[1][-1], fill)
-    if kind in (kinds.MAX_REPEAT, kinds.MIN_REPEAT):
-        least, most, repeated = value
-        text = tempting(repeated, fill)
-        times = fill // max(1, len(text)) if most >= UNBOUNDED else 0
-        return text * int(max(least, times, 1))
-    return ""
-
-
-def _member(kind: Any, value: Any) -> str:
-    if kind is kinds.RANGE:
-        return chr(value[0])
-    if kind is kinds.LITERAL:
-        return chr(value)
-    return CATEGORIES.get(str(value), "1")
 
 
 def texts(expression: str) -> Iterator[str]:
