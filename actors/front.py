@@ -61,7 +61,7 @@ class Offered(Envelope):
     Whatever answers it, the request gets a verdict, and only the first one.
     """
 
-    __slots__ = ("_index", "_pending", "_settled")
+    __slots__ = ("_index", "_pending", "settled")
 
     def __init__(
         self, event: Event, deadline: float, pending: Pending, index: int, trace: SiteTrace | None
@@ -69,7 +69,8 @@ class Offered(Envelope):
         super().__init__(Offer(event, trace), None, deadline)
         self._pending = pending
         self._index = index
-        self._settled = False
+        self.settled = False
+        """Whether the request has its verdict."""
 
     @property
     def is_ask(self) -> bool:
@@ -78,8 +79,8 @@ class Offered(Envelope):
 
     def reply(self, value: Any) -> None:
         """Give the verdict; a later one is ignored."""
-        if not self._settled:
-            self._settled = True
+        if not self.settled:
+            self.settled = True
             offer = self.message
             self._pending.settle(self._index, offer.event, value, offer.trace)
 
@@ -95,7 +96,7 @@ class Offered(Envelope):
 
     def expired(self, now: float) -> bool:
         """Tell whether nobody waits for this any more."""
-        return self._settled or (self.deadline is not None and now >= self.deadline)
+        return self.settled or (self.deadline is not None and now >= self.deadline)
 
 
 class Batch:
@@ -167,6 +168,7 @@ class FrontActor(Actor):
 
     def receive_batch(self, envelopes: list[Envelope]) -> None:
         """Hand out the requests of the batch."""
+        self._forget_settled()
         deadline = asyncio.get_running_loop().time() + self._ask_timeout_s
         for envelope in envelopes:
             match envelope.message:
@@ -240,6 +242,12 @@ class FrontActor(Actor):
         if self._closing is not None or not self._directory.loaded:
             return NOT_READY
         return OVERLOADED if self.in_flight >= self._max_in_flight else None
+
+    def _forget_settled(self) -> None:
+        # At once, not with the next tick: what lives for a second is walked through by the garbage collector.
+        offered = self._offered
+        while offered and offered[0].settled:
+            offered.popleft()
 
     def _expire(self, now: float) -> None:
         offered = self._offered

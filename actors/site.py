@@ -158,12 +158,13 @@ class SiteActor(Actor):
         entries: list[Entry] = []
         senders: list[Envelope] = []
         traces: list[SiteTrace] = []
+        taken = 0
         for envelope in envelopes:
             match envelope.message:
                 case Offer(event=event, trace=trace):
                     self._last_used = now
                     if trace is not None:
-                        trace.take_up()
+                        taken = trace.take_up(taken)
                     verdict = self._judge(event, now)
                     if isinstance(verdict, Entry):
                         # From here on the journal decides, and the sender waits for its word.

@@ -14,7 +14,7 @@ from service.http.intake import EventIntake
 from service.http.lean.connection import Limits
 from service.http.lean.replies import ReplyBytes
 from service.http.lean.runner import LeanParts, LeanRunner
-from service.http.lean.watch import Watch
+from service.http.lean.watch import watch_requests
 from service.http.settings import EventSystem, PublicSettings
 from service.http.timing import timed
 from service.telemetry import Telemetry
@@ -67,7 +67,7 @@ def public_app(
         system=system,
         intake=intake,
         replies=ReplyBytes(answers, clock),
-        watch=Watch(telemetry, tracing, settings.trusted_proxies),
+        watch=watch_requests(telemetry, tracing, settings.trusted_proxies),
         limits=Limits(keep_alive_s=KEEP_ALIVE_S, body_s=settings.body_timeout_s, linger_s=LINGER_S),
     )
     return app

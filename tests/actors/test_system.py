@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from actors.buffer import BufferActor
+from actors.front import Offered
 from actors.site import SiteActor
 from actors.system import SystemSettings
 from service.errors import GatehouseError
@@ -51,6 +52,21 @@ async def test_known_sites_sleep_until_their_first_event(tmp_path: Path) -> None
 
         assert before == 0
         assert running.system.statistics["sites_awake"] == 1
+
+
+async def test_what_was_answered_is_let_go_of(tmp_path: Path) -> None:
+    """The front keeps no answered event: at most that of the last request, until the next."""
+
+    def count() -> int:
+        gc.collect()
+        return sum(isinstance(thing, Offered) for thing in gc.get_objects())
+
+    before = count()
+    async with running_system(tmp_path) as running:
+        for _ in range(20):
+            await running.send(running.request())
+
+        assert count() <= before + 1
 
 
 async def test_each_domain_of_a_request_is_judged_by_itself(tmp_path: Path) -> None:

@@ -26,11 +26,12 @@ from service.http.body import BodyTrouble
 from service.http.intake import EventIntake, Refusal
 from service.http.lean.replies import ReplyBytes
 from service.http.lean.request import FOREIGN, PlainReader
-from service.http.lean.watch import Sight, Watch
+from service.http.lean.watch import Watch
 from service.http.peer import name_peer
 from service.http.settings import EventSystem
 from service.http.timing import CRASHED
 from service.ingestion.request import Request
+from service.tracing.records import RequestTrace
 from service.wire.reply import TRY_AGAIN, Reply, error_view
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class Surroundings(Struct, kw_only=True):
     system: EventSystem
     intake: EventIntake
     replies: ReplyBytes
-    watch: Watch
+    watch: Watch | None
+    """None when nobody wants to know."""
     limits: Limits
     loop: asyncio.AbstractEventLoop
     make_handler: Callable[[], asyncio.Protocol]
@@ -72,20 +74,21 @@ class Surroundings(Struct, kw_only=True):
 class Exchange(Envelope):
     """A request on its way, and the place of its answer; whatever answers it, only the first counts."""
 
-    __slots__ = ("_connection", "_given_id", "_is_last", "_sight", "answer")
+    __slots__ = ("_began", "_connection", "_given_id", "_is_last", "_trace", "answer")
 
     def __init__(
         self,
         connection: "LeanConnection",
         understood: Request | Refusal,
         *,
-        sight: Sight | None,
+        began: int,
+        trace: RequestTrace | None,
         given_id: str | None,
         is_last: bool,
     ) -> None:
-        trace = None if sight is None else sight.trace
         super().__init__(None if isinstance(understood, Refusal) else Ingest(understood, trace))
-        self._sight = sight
+        self._began = began
+        self._trace = trace
         self._connection = connection
         self._given_id = given_id
         self._is_last = is_last
@@ -114,16 +117,17 @@ class Exchange(Envelope):
     def settle(self, reply: Reply, *, cors: bool = True) -> None:
         """Note the answer."""
         if self.answer is None:
-            self.answer = self._connection.around.replies.encode(
+            around = self._connection.around
+            self.answer = around.replies.encode(
                 reply, given_id=self._given_id, cors=cors, close=self._is_last
             )
-            if self._sight is not None:
-                self._sight.end(reply.status)
+            if around.watch is not None:
+                around.watch.end(self._trace, reply.status, began=self._began)
             self._connection.go_on()
 
     def _log_bug(self, error: Exception) -> None:
-        if self._sight is not None and self._sight.trace is not None:
-            self._sight.trace.make_current()
+        if self._trace is not None:
+            self._trace.make_current()
         log.error("A request ended in a bug of ours", exc_info=error)
 
 
@@ -293,10 +297,15 @@ class LeanConnection(asyncio.Protocol):
         around, headers = self.around, self._reader.headers
         self._body_until = None
         self._is_last = self._reader.closes or not isinstance(body, bytes)
-        sight = around.watch.begin(headers.get, self._peer)
+        began, trace = 0, None
+        if around.watch is not None:
+            began = around.watch.now()
+            trace = around.watch.begin(headers.get, self._peer, began=began)
         understood = around.intake.understand(headers.get, self._peer, body)
         given_id = headers.get("x-request-id")
-        exchange = Exchange(self, understood, sight=sight, given_id=given_id, is_last=self._is_last)
+        exchange = Exchange(
+            self, understood, began=began, trace=trace, given_id=given_id, is_last=self._is_last
+        )
         self._waiting.append(exchange)
         if isinstance(understood, Refusal):
             exchange.settle(understood.reply, cors=understood.cors)

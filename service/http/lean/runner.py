@@ -25,7 +25,7 @@ class LeanParts(Struct, frozen=True, kw_only=True):
     system: EventSystem
     intake: EventIntake
     replies: ReplyBytes
-    watch: Watch
+    watch: Watch | None
     limits: Limits
 
 
