@@ -23,6 +23,7 @@ from service.ingestion.published import Published
 from service.ingestion.verdict import DropReason
 from service.journal import Journal
 from service.quarantine import Quarantine
+from service.sites.cache import SiteCache
 from service.telemetry import Telemetry, catalogue
 from service.telemetry.figures import Measured
 
@@ -66,6 +67,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     directory: Directory
     budget: SessionBudget
     salts: SaltBook
+    site_cache: SiteCache
     journal: Journal
     quarantine: Quarantine
     geo: Published[Geolocator]
@@ -103,6 +105,8 @@ class Measures:
         status, budget = seen.status, seen.budget
         yield Measured(catalogue.SITES_KNOWN, len(seen.directory.by_domain))
         yield Measured(catalogue.SITES_AWAKE, len(seen.sites))
+        yield Measured(catalogue.CACHE_HITS, seen.site_cache.hits, {"cache": "sites"})
+        yield Measured(catalogue.CACHE_MISSES, seen.site_cache.misses, {"cache": "sites"})
         yield Measured(catalogue.SESSIONS_LIVE, budget.used)
         yield Measured(catalogue.SESSIONS_LIMIT, budget.limit)
         yield Measured(catalogue.SESSIONS_EVICTED, budget.evicted)

@@ -153,6 +153,7 @@ class System:
             directory=self._directory,
             budget=self._budget,
             salts=self._salts,
+            site_cache=self._site_cache,
             journal=journal,
             quarantine=quarantine,
             geo=tables.geo,

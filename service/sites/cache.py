@@ -19,11 +19,18 @@ class SiteCache:
         # One instance a system: aiocache's memory backend shares nothing between instances. Its own time-out
         # would cost a task a call and guard against nothing, since the backend never waits.
         self._cache = SimpleMemoryCache(timeout=None)
+        self.hits = 0
+        self.misses = 0
+        """How often ``get`` found a site in memory, and how often not: totals since the start."""
 
     async def get(self, site_id: int) -> Site | None:
         """Give the site, loading it if need be; None when there is none. Raises what the store raises."""
         site: Site | None = await self._cache.get(site_id)
-        return site if site is not None else await self.refresh(site_id)
+        if site is not None:
+            self.hits += 1
+            return site
+        self.misses += 1
+        return await self.refresh(site_id)
 
     async def refresh(self, site_id: int) -> Site | None:
         """Load the site anew and give it; None, and forgotten, when it is gone."""

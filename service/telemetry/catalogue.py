@@ -371,7 +371,8 @@ CACHE_MISSES: Final = Metric(
     unit="{lookup}",
     attributes=("cache",),
     meaning="Look-ups that had to be worked out.",
-    advice="A large share: somebody sends made-up user agents or hosts, which costs CPU.",
+    advice="A large share: somebody sends made-up user agents or hosts, which costs CPU. Of "
+    "`sites`: sites that begin to get events, each a read of the site database.",
 )
 TALLY_FOLDED: Final = Metric(
     name="gatehouse.tally.folded",

@@ -19,8 +19,6 @@ from tests.support.running_system import RunningSystem, running_system
 OUTSIDE_THE_SYSTEM = {
     catalogue.REQUEST_DURATION,
     catalogue.BUILD_INFO,
-    catalogue.CACHE_HITS,
-    catalogue.CACHE_MISSES,
     catalogue.USER_AGENTS_GIVEN_UP,
     catalogue.EXPORTS_FAILED,
     catalogue.TRACES_CUT,

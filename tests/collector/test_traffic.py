@@ -16,7 +16,7 @@ from service.clickhouse.connect import open_store
 from service.ingestion.verdict import DropReason
 from service.log_limit import ABOUT_THE_COLLECTOR
 from service.telemetry import telemetry_event_buffered, telemetry_event_dropped
-from service.telemetry.catalogue import CATALOGUE
+from service.telemetry.catalogue import CATALOGUE, EVENTS_REFUSED
 from tests.support.collector import CollectorProcess, running_collector
 from tests.support.dashboards import series
 from tests.support.server import SITE, GatehouseProcess, eventually, running_gatehouse
@@ -29,6 +29,9 @@ BETWEEN_COMPLAINTS_S = 59.0
 BUFFERED = f"{telemetry_event_buffered().replace('.', '_')}_total"
 DROPPED = f"{telemetry_event_dropped().replace('.', '_')}_total"
 
+REFUSED = EVENTS_REFUSED.prometheus_name
+FULL_AT_BYTES = 2**20
+
 BLOCKED = "blocked.example.com"
 THROTTLED = "throttled.example.com"
 ENDED = "ended.example.com"
@@ -40,7 +43,7 @@ SITES: dict[str, dict[str, object]] = {
     ENDED: {"accept_traffic_until": "2020-01-01"},
     SHIELDED: {},
 }
-SHIELDS = {"page": "/secret/*", "ip": "198.51.100.0/24", "hostname": SHIELDED}
+SHIELDS = {"page": "/secret/*", "ip": "198.51.100.0/24", "hostname": SHIELDED, "country": "US"}
 
 
 class Sort(Struct, frozen=True):
@@ -76,6 +79,13 @@ MIX = (
         domain=SHIELDED,
         url=f"https://{SHIELDED}/",
         headers=(("x-forwarded-for", "198.51.100.7"),),
+    ),
+    Sort(
+        6,
+        DropReason.SITE_COUNTRY_BLOCKLIST,
+        domain=SHIELDED,
+        url=f"https://{SHIELDED}/",
+        headers=(("x-forwarded-for", "8.8.8.8"),),
     ),
     Sort(
         2,
@@ -124,6 +134,28 @@ def test_counts_what_was_sent(collector: CollectorProcess, gatehouse: GatehouseP
     assert buffered(collector) == stored
     assert dropped(collector) == {str(reason): float(count) for reason, count in expected.items()}
     assert strange(collector) == {}
+
+
+def test_counts_what_was_refused(collector: CollectorProcess, clickhouse_url: str, tmp_path: Path) -> None:
+    """When the journal is full before anything was inserted, refused and stored are all that was sent."""
+    settings = {
+        "store": "native",
+        "clickhouse_url": clickhouse_url,
+        "otlp_endpoint": collector.otlp_http,
+        "journal_max_bytes": str(FULL_AT_BYTES),
+        "block_max_bytes": str(FULL_AT_BYTES),
+        "block_max_age_s": "3600",
+    }
+    event = {"n": "pageview", "u": f"https://{SITE}/{'x' * 1900}", "d": SITE}
+    with running_gatehouse(tmp_path / "gatehouse", settings) as gatehouse:
+        gatehouse.add_site(SITE)
+        statuses = Counter(gatehouse.post_event(event).status for _ in range(FULL_AT_BYTES // 1800))
+        gatehouse.flush()
+        assert gatehouse.stop() == 0
+
+    assert set(statuses) == {202, 503}
+    assert refused(collector) == {"journal_unavailable": statuses[503]}
+    assert buffered(collector) == statuses[202]
 
 
 @pytest.mark.parametrize("trouble", ["killed", "frozen"])
@@ -252,6 +284,12 @@ def buffered(collector: CollectorProcess) -> float:
 def dropped(collector: CollectorProcess) -> dict[str, float]:
     """The events that are not, by reason; without the reasons that did not occur."""
     found = collector.scrape().get(DROPPED, {})
+    return {dict(labels)["reason"]: value for labels, value in found.items() if value}
+
+
+def refused(collector: CollectorProcess) -> dict[str, float]:
+    """The events that were not judged, by reason; without the reasons that did not occur."""
+    found = collector.scrape().get(REFUSED, {})
     return {dict(labels)["reason"]: value for labels, value in found.items() if value}
 
 
