@@ -40,7 +40,7 @@ def find_readiness(seen: Observed, front: Front, journal_growth: GrowthRate, *, 
         journal = seen.journal.statistics()
         checks["clickhouse"] = describe_outage(
             max(0.0, now - status.away_since),
-            free_bytes=journal.max_bytes - journal.bytes,
+            free_bytes=journal.limit_bytes - journal.bytes,
             bytes_per_s=journal_growth.per_second,
         )
     for table in seen.refreshed:

@@ -134,7 +134,7 @@ class Measures:
         journal = self._observed.journal.statistics()
         created_ms = journal.oldest_created_ms
         yield Measured(catalogue.JOURNAL_SIZE, journal.bytes)
-        yield Measured(catalogue.JOURNAL_LIMIT, journal.max_bytes)
+        yield Measured(catalogue.JOURNAL_LIMIT, journal.limit_bytes)
         yield Measured(catalogue.JOURNAL_WRITTEN, journal.bytes_appended)
         yield Measured(catalogue.JOURNAL_SEGMENTS, journal.segments)
         yield Measured(

@@ -58,7 +58,8 @@ class JournalStatistics(Struct, frozen=True):
 
     segments: int
     bytes: int
-    max_bytes: int
+    limit_bytes: int
+    """What ``bytes`` may grow to: the limit that was set, or less when the disk is full before."""
     oldest_sequence: int | None
     oldest_created_ms: int | None
     """UTC milliseconds since 1970: how far the database is behind."""
@@ -226,12 +227,21 @@ class Journal:
         return JournalStatistics(
             segments=len(self._closed) + (open_info is not None),
             bytes=self._bytes,
-            max_bytes=self._max_bytes,
+            limit_bytes=self._limit_bytes(),
             oldest_sequence=oldest.sequence if oldest else None,
             oldest_created_ms=oldest.created_ms if oldest else None,
             records_appended=self._records_appended,
             bytes_appended=self._bytes_appended,
         )
+
+    def _limit_bytes(self) -> int:
+        if not self.on_disk:
+            return self._max_bytes
+        try:
+            disk = os.statvfs(self._folder)
+        except OSError:  # the next append says what is wrong with it
+            return self._max_bytes
+        return min(self._max_bytes, self._bytes + disk.f_bavail * disk.f_frsize)
 
     def close(self) -> None:
         """Let go of the files and the lock; the next ``open`` finds what is on disk. Safe to call twice."""

@@ -149,7 +149,7 @@ class TestSegments:
 
         assert (figures.segments, figures.oldest_sequence, figures.records_appended) == (2, 1, 3)
         assert figures.bytes == sum(path.stat().st_size for path in folder.glob("*.gh"))
-        assert (figures.max_bytes, figures.oldest_created_ms) == (5000, 1_795_000_000_250)
+        assert (figures.limit_bytes, figures.oldest_created_ms) == (5000, 1_795_000_000_250)
 
     def test_modes(self, folder: Path) -> None:
         """Only the owner may enter the folder or read a file in it."""
@@ -158,6 +158,17 @@ class TestSegments:
 
         assert folder.stat().st_mode & 0o777 == 0o700
         assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(("durability", "is_cut"), [("os", True), ("memory", False)])
+def test_the_disk_may_be_full_before(durability: Durability, is_cut: bool, folder: Path) -> None:
+    """What the journal may grow to is no more than its disk takes, if it has one."""
+    with contextlib.closing(open_journal(folder, durability, max_bytes=2**60)) as journal:
+        append(journal, ONE)
+        figures = journal.statistics()
+
+    assert figures.bytes < figures.limit_bytes
+    assert (figures.limit_bytes < 2**60) is is_cut
 
 
 class TestRestart:

@@ -239,8 +239,8 @@ JOURNAL_LIMIT: Final = Metric(
     name="gatehouse.journal.limit",
     kind="gauge",
     unit=BYTES,
-    meaning="The setting `journal_max_bytes`.",
-    advice="The room for `gatehouse.journal.size`.",
+    meaning="What the journal may grow to: `journal_max_bytes`, or less when its disk is full before.",
+    advice="The room for `gatehouse.journal.size`. Below the setting: its disk is too small.",
 )
 JOURNAL_WRITTEN: Final = Metric(
     name="gatehouse.journal.written",
