@@ -114,7 +114,7 @@ class Config(Struct, frozen=True, kw_only=True):
     admin_listen: Annotated[
         str,
         About(
-            "Where the admin API answers; it always wants the token in `data_dir/admin-token`.",
+            "Where the admin API answers; it always wants a token (`gatehouse token`).",
             allowed="host:port, for example 127.0.0.1:8001; port 0 takes a free one",
             check=_check_address,
         ),

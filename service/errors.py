@@ -15,6 +15,7 @@
     │   ├── StoreUnavailable    away, slow or refusing connections: try again later
     │   ├── BlockRejected       it read the block and will never take it
     │   └── QueryFailed         a SQL statement of a person is wrong
+    ├── TokenInvalid            a token's name is wrong, taken or unknown
     ├── QuestionInvalid         what was to be explained is no valid event
     ├── DownloadFailed          a list or a database could not be fetched from its URL
     └── JournalError            the disk
@@ -82,6 +83,10 @@ class BlockRejected(StoreError):
 
 class QueryFailed(StoreError):
     """A statement written by a person is wrong; the text is ClickHouse's own answer."""
+
+
+class TokenInvalid(GatehouseError):
+    """A token of the admin API cannot be made or revoked: its name is wrong, taken or unknown."""
 
 
 class QuestionInvalid(GatehouseError):

@@ -26,11 +26,12 @@ from service.cli.stores import JOURNAL_FOLDER, load_configured_tables, open_clic
 from service.clock import wall
 from service.config import Config, split_address
 from service.http.admin import admin_app
+from service.http.admin_tokens import prepare_admin_tokens
 from service.http.app import public_app, public_runner
 from service.http.download import download_list
 from service.http.listener import Listener, admin_runner
 from service.http.settings import Build, PublicSettings
-from service.http.tokens import ADMIN_TOKEN_FILE, SENDER_TOKEN_FILE, ensure_token
+from service.http.tokens import SENDER_TOKEN_FILE, ensure_token
 from service.ingestion.user_agent import UserAgents
 from service.journal import Journal
 from service.sites.provisioning import StoreProvisioning
@@ -171,11 +172,11 @@ async def _prepare_listeners(
     admin_api: Callable[..., web.Application],
     cut_off_s: float,
 ) -> Listeners:
-    token = ensure_token(config.data_dir / ADMIN_TOKEN_FILE)
+    tokens = prepare_admin_tokens(config.data_dir, now=wall())
     listeners = Listeners(
         public=Listener(public_runner(public, shutdown_timeout_s=cut_off_s)),
-        admin=Listener(admin_runner(admin_api(token=token), shutdown_timeout_s=cut_off_s)),
-        socket=Listener(admin_runner(admin_api(token=None), shutdown_timeout_s=cut_off_s)),
+        admin=Listener(admin_runner(admin_api(tokens=tokens), shutdown_timeout_s=cut_off_s)),
+        socket=Listener(admin_runner(admin_api(tokens=None), shutdown_timeout_s=cut_off_s)),
     )
     for listener in listeners:
         stack.push_async_callback(listener.close)

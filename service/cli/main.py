@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from service.cli import geo, goals, journal, quarantine, shields, sites, spam
+from service.cli import geo, goals, journal, quarantine, shields, sites, spam, token
 from service.cli.check import check
 from service.cli.explain import explain
 from service.cli.invocation import Invocation
@@ -108,6 +108,7 @@ app.add_typer(spam.app, name="spam")
 app.add_typer(geo.app, name="geo")
 app.add_typer(journal.app, name="journal")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(token.app, name="token")
 app.command("sql")(sql)
 app.command("explain")(explain)
 app.command("version")(version)

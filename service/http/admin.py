@@ -1,16 +1,15 @@
 """The admin API: sites and their rules, and the service as a whole. Keys and errors: reference 17.1.
 
-Every answer that is no success is ``{"error": "<sentence>"}``. The bearer token is wanted for every path,
-even unknown ones; over the Unix socket in the data folder, which only the owner can open, none is
-(``token=None``).
+Every answer that is no success is ``{"error": "<sentence>"}``. A bearer token is wanted for every path,
+even unknown ones (``admin_gate``); over the Unix socket in the data folder, which only the owner can open,
+none is (``tokens=None``).
 """
 
-import hmac
 import logging
 from typing import Final, Protocol
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp.typedefs import Handler
 
 from actors.runtime import ActorError
 from service.clickhouse.store import ClickhouseStore
@@ -26,6 +25,7 @@ from service.errors import (
     StoreError,
 )
 from service.http.admin_explain import ExplainingSystem, ExplainRoutes
+from service.http.admin_gate import KnownTokens, admin_gate
 from service.http.admin_operations import OperableSystem, OperationRoutes
 from service.http.admin_quarantine import QuarantineRoutes, QuarantineSystem
 from service.http.admin_rules import RuleRoutes
@@ -35,12 +35,6 @@ from service.sites.provisioning import Provisioning
 from service.wire.forwarded import TrustedProxies
 
 MAX_BODY_BYTES: Final = 1024 * 1024
-
-NO_KEY: Final = "Missing API key. Please use a valid Plausible API key as a Bearer Token."
-WRONG_KEY: Final = (
-    "Invalid API key. Please make sure you're using a valid API key"
-    " with access to the resource you've requested."
-)
 
 _UNAVAILABLE: Final = {"Retry-After": "1"}
 
@@ -58,10 +52,10 @@ def admin_app(
     store: ClickhouseStore,
     trusted_proxies: TrustedProxies,
     clock: Clock,
-    token: str | None,
+    tokens: KnownTokens | None,
 ) -> web.Application:
-    """Give the admin API as an aiohttp application; without a token whoever can connect may do all."""
-    middlewares = [_refuse_clearly] if token is None else [_refuse_clearly, _want_token(token)]
+    """Give the admin API as an aiohttp application; without tokens whoever can connect may do all."""
+    middlewares = [_refuse_clearly] if tokens is None else [_refuse_clearly, admin_gate(tokens)]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(_name_server)
     app.router.add_routes(OperationRoutes(system, store).routes())
@@ -70,21 +64,6 @@ def admin_app(
     app.router.add_routes(RuleRoutes(provisioning).routes())
     app.router.add_routes(SiteRoutes(provisioning).routes())
     return app
-
-
-def _want_token(token: str) -> Middleware:
-    wanted = token.encode()
-
-    @web.middleware
-    async def check_token(request: web.Request, handler: Handler) -> web.StreamResponse:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not given.strip():
-            return refusal(401, NO_KEY, {"WWW-Authenticate": "Bearer"})
-        if not hmac.compare_digest(given.strip().encode(errors="surrogateescape"), wanted):
-            return refusal(401, WRONG_KEY, {"WWW-Authenticate": "Bearer"})
-        return await handler(request)
-
-    return check_token
 
 
 async def _name_server(_: web.Request, response: web.StreamResponse) -> None:

@@ -1,4 +1,4 @@
-"""The secrets of the admin API and of trusted senders: each one line in a file that only its owner can read.
+"""The secret of trusted senders, and the first one of the admin API: a line in a file for its owner.
 
 The first start makes them. Two starts at once agree on one: a token is written to a file of its own first and
 gets its name by a link, which fails when the name is taken, so nobody ever reads half a token.
@@ -38,7 +38,7 @@ def read_token(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise ConfigError(f"The token file {path} holds something that is no token.") from error
     if not token:
-        raise ConfigError(f"The token file {path} is empty; delete it, and the next start makes a new token.")
+        raise ConfigError(f"The token file {path} is empty; delete it and start again.")
     return token
 
 

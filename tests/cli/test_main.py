@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from service import __version__
 from service.cli.main import app
 
-COMMANDS = ("serve", "migrate", "check", "sites", "shields", "goals", "sql", "version")
+COMMANDS = ("serve", "migrate", "check", "sites", "shields", "goals", "token", "sql", "version")
 
 
 @pytest.fixture

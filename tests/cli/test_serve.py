@@ -56,16 +56,34 @@ class TestWhileItRuns:
         """Who can open the socket may do everything."""
         modes = {
             name: stat.S_IMODE((gatehouse.data_dir / name).stat().st_mode)
-            for name in (".", "admin.sock", "admin-token", "sender-token", "sites.sqlite3")
+            for name in (
+                ".",
+                "admin.sock",
+                "admin-token",
+                "admin-tokens.json",
+                "admin-tokens.lock",
+                "sender-token",
+                "sites.sqlite3",
+            )
         }
 
         assert modes == {
             ".": 0o700,
             "admin.sock": 0o600,
             "admin-token": 0o600,
+            "admin-tokens.json": 0o600,
+            "admin-tokens.lock": 0o600,
             "sender-token": 0o600,
             "sites.sqlite3": 0o600,
         }
+
+    def test_token_is_good_at_once_and_revoked_at_once(self, gatehouse: GatehouseProcess) -> None:
+        """The running service follows what the command does to the list, without a restart."""
+        token = gatehouse.run("token", "create", "dashboard").strip()
+        before = gatehouse.admin_status(token)
+        gatehouse.run("token", "revoke", "dashboard")
+
+        assert (before, gatehouse.admin_status(token)) == (200, 401)
 
     def test_second_service_on_the_folder_is_refused(self, gatehouse: GatehouseProcess) -> None:
         """The journal has one writer."""
@@ -93,6 +111,22 @@ class TestStop:
 
 
 class TestStart:
+    def test_token_stays_good_when_its_file_is_gone(self, tmp_path: Path) -> None:
+        """Nothing in the folder tells the token any more, and the service still knows it after a restart."""
+        with running_gatehouse(tmp_path, {"store": "embedded"}) as gatehouse:
+            token = (gatehouse.data_dir / "admin-token").read_text().strip()
+            (gatehouse.data_dir / "admin-token").unlink()
+            gatehouse.stop()
+            gatehouse.start()
+
+            assert gatehouse.admin_status(token) == 200
+            assert not (gatehouse.data_dir / "admin-token").exists()
+            assert [
+                file.name
+                for file in gatehouse.data_dir.iterdir()
+                if file.is_file() and token.encode() in file.read_bytes()
+            ] == []
+
     def test_taken_port_is_told_in_a_sentence(self, tmp_path: Path) -> None:
         """The service does not start half."""
         with socket.socket() as other:

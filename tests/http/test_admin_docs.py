@@ -58,7 +58,7 @@ def test_page_names_every_route(tmp_path: Path) -> None:
         store=TalkingStore(),
         trusted_proxies=TrustedProxies(()),
         clock=wall,
-        token=None,
+        tokens=None,
     )
     routes = {
         (route.method, re.sub(r"{(\w+)[^}]*}", r":\1", route.resource.canonical))

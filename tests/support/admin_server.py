@@ -13,6 +13,8 @@ from yarl import URL
 
 from service.errors import QueryFailed, StoreUnavailable
 from service.http.admin import admin_app
+from service.http.admin_tokens import prepare_admin_tokens
+from service.http.tokens import ADMIN_TOKEN_FILE
 from service.sites.provisioning import StoreProvisioning
 from service.wire.forwarded import TrustedProxies
 from tests.support.memory_store import MemoryStore
@@ -66,12 +68,27 @@ class AdminServer:
     """A client of the running admin API."""
 
     def __init__(
-        self, running: RunningSystem, store: TalkingStore, session: aiohttp.ClientSession, base: str
+        self,
+        running: RunningSystem,
+        store: TalkingStore,
+        session: aiohttp.ClientSession,
+        base: str,
+        app: web.Application,
     ) -> None:
         self.running = running
         self.store = store
         self._base = base
+        self._app = app
         self._session = session
+
+    @property
+    def routes(self) -> list[tuple[str, str]]:
+        """Method and pattern of every route."""
+        return [
+            (route.method, route.resource.canonical)
+            for route in self._app.router.routes()
+            if route.resource is not None
+        ]
 
     async def send(
         self,
@@ -99,8 +116,9 @@ class AdminServer:
 async def admin_server(folder: Path, *, socket: Path | None = None) -> AsyncIterator[AdminServer]:
     """Serve the admin API of a system with the site example.com.
 
-    With the token on a free port, or without one on a Unix socket.
+    With the token of the folder on a free port, or without one on a Unix socket.
     """
+    (folder / ADMIN_TOKEN_FILE).write_text(TOKEN)
     store = TalkingStore()
     async with running_system(folder, store=store) as running:
         app = admin_app(
@@ -109,7 +127,7 @@ async def admin_server(folder: Path, *, socket: Path | None = None) -> AsyncIter
             store=store,
             trusted_proxies=TrustedProxies(("127.0.0.0/8",)),
             clock=running.clock,
-            token=TOKEN if socket is None else None,
+            tokens=prepare_admin_tokens(folder, now=running.clock()) if socket is None else None,
         )
         runner = web.AppRunner(app, handle_signals=False)
         await runner.setup()
@@ -123,6 +141,6 @@ async def admin_server(folder: Path, *, socket: Path | None = None) -> AsyncIter
                 host, port = "gatehouse", 80
                 session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)))
             async with session:
-                yield AdminServer(running, store, session, f"http://{host}:{port}")
+                yield AdminServer(running, store, session, f"http://{host}:{port}", app)
         finally:
             await runner.cleanup()

@@ -127,6 +127,10 @@ class GatehouseProcess:
         assert reply.status == http.HTTPStatus.OK, f"{method} {path}: {reply.status} {reply.body!r}"
         return reply.json()
 
+    def admin_status(self, token: str) -> int:
+        """Ask the admin API how the service is, with a token of one's own; gives the answer's status."""
+        return _ask(self._admin, "GET", "/api/v1/status", b"", {"authorization": f"Bearer {token}"}).status
+
     def add_site(self, domain: str) -> None:
         """Take events for this domain from now on."""
         self.admin("POST", "/api/v1/sites", {"domain": domain})
