@@ -1,5 +1,6 @@
 """``gatehouse geo``."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from service.cli.main import app
 from service.tables.geo import STORED_DATABASE
+from tests.support.file_server import file_server
 from tests.support.geo import CITY_RECORD, write_geo_database
 
 VISITOR = "203.0.113.7"
@@ -86,6 +88,32 @@ class TestUpdate:
         assert result.exit_code == 0
         assert "The geo database is GeoLite2-City of 20" in result.output
         assert "country DE" in run(tmp_path / "data", "geo", "show", VISITOR).output
+
+    def test_from_a_url(self, tmp_path: Path) -> None:
+        """What a web server gives, packed, is used from then on, and nothing else is left of it."""
+        path = write_city(tmp_path / "geo.mmdb")
+        (tmp_path / "geo.mmdb.gz").write_bytes(gzip.compress(path.read_bytes()))
+        with file_server(tmp_path) as url:
+            flag = ["--set", f"geo_database_url={url}/geo.mmdb.gz"]
+            result = run(tmp_path / "data", *flag, "geo", "update")
+        assert result.exit_code == 0
+        assert "country DE" in run(tmp_path / "data", "geo", "show", VISITOR).output
+        assert [left.name for left in (tmp_path / "data").iterdir()] == [STORED_DATABASE]
+
+    @pytest.mark.parametrize(
+        ("name", "sentence"),
+        [("damaged.mmdb", "that was fetched"), ("nothing.mmdb", "127.0.0.1 answered 404")],
+    )
+    def test_a_url_without_a_database(self, name: str, sentence: str, tmp_path: Path) -> None:
+        """What is no database changes nothing."""
+        run(tmp_path / "data", "geo", "update", "--file", str(write_city(tmp_path / "geo.mmdb")))
+        (tmp_path / "damaged.mmdb").write_bytes((tmp_path / "geo.mmdb").read_bytes()[:-40])
+        with file_server(tmp_path) as url:
+            result = run(tmp_path / "data", "geo", "update", "--url", f"{url}/{name}")
+        assert result.exit_code in (1, 2)
+        assert sentence in result.output
+        assert "country DE" in run(tmp_path / "data", "geo", "show", VISITOR).output
+        assert [left.name for left in (tmp_path / "data").iterdir()] == [STORED_DATABASE]
 
     @pytest.mark.parametrize(
         ("flags", "update", "sentence"),

@@ -7,6 +7,7 @@ from typer.testing import CliRunner, Result
 
 from service.cli.main import app
 from service.tables.spam import STORED_LIST
+from tests.support.file_server import file_server
 
 
 def run(folder: Path, *arguments: str) -> Result:
@@ -23,6 +24,17 @@ def test_from_a_file(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "2 hosts" in result.output
     assert (tmp_path / "data" / STORED_LIST).read_text() == file.read_text()
+
+
+def test_from_a_url(tmp_path: Path) -> None:
+    """The list is fetched where the setting says."""
+    (tmp_path / "list.txt").write_text("a.example\nb.example\n")
+    with file_server(tmp_path) as url:
+        result = run(tmp_path / "data", "--set", f"spam_list_url={url}/list.txt", "spam", "update")
+
+    assert result.exit_code == 0
+    assert "2 hosts" in result.output
+    assert (tmp_path / "data" / STORED_LIST).read_text() == "a.example\nb.example\n"
 
 
 @pytest.mark.parametrize(
