@@ -6,6 +6,8 @@ ADMIN_PORT ?= $(shell expr $(PORT) + 1)
 DATA ?= data
 TESTS ?= tests
 WORKERS ?= 2
+INPUTS ?= 100000
+SEED ?=
 
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -17,14 +19,14 @@ GATEHOUSE := $(BIN)/gatehouse --data-dir "$(DATA)"
 LISTEN := --listen 127.0.0.1:$(PORT) --admin-listen 127.0.0.1:$(ADMIN_PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint format types imports docs bench check clean
+.PHONY: help run test tools lint format types imports docs bench fuzz check clean
 
 help: ## list the chores
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 	@echo
 	@echo "make run takes SITE (localhost), PORT (8000), ADMIN_PORT (PORT + 1) and DATA (data), for example:"
 	@echo "  make run SITE=example.com PORT=9000 DATA=/var/lib/gatehouse"
-	@echo "make test takes TESTS (tests) and WORKERS (2)."
+	@echo "make test takes TESTS (tests) and WORKERS (2), make fuzz takes INPUTS (100000) and SEED (fresh)."
 
 run: $(VENV)/.installed ## start the service with ClickHouse inside it; says how to send a first event
 	@$(GATEHOUSE) migrate
@@ -58,6 +60,9 @@ docs: $(VENV)/.installed-dev ## write the generated parts of README.md and docs/
 
 bench: $(VENV)/.installed-dev ## events a second on one core, beside a bare handler
 	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.installed-dev ## made-up bytes for all that reads what comes from outside or from a disk
+	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
 
 clean: ## remove the virtual environment and all caches; keeps data
 	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

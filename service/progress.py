@@ -78,7 +78,7 @@ class Progress:
     def load(cls, path: Path, *, sync: bool) -> Self:
         """Read what an earlier process decided.
 
-        Raises JournalCorrupt when the file is of another version, OSError when it cannot be read.
+        Raises JournalCorrupt when the file is damaged or of another version, OSError when it cannot be read.
         """
         progress = cls(path, sync=sync)
         content = path.read_bytes()
@@ -86,10 +86,15 @@ class Progress:
             raise JournalCorrupt(f"{path.name} was not written by this version of Gatehouse")
         if content.startswith(_VERSION):
             end = len(_VERSION)
-            while line := _LINE.match(content, end):
-                part = Part(RowTable(line[2].decode()), int(line[3]), int(line[4]))
-                progress._remember(part, Fate(line[1].decode()), msgspec.json.decode(line[5], type=str))
-                end = line.end()
+            try:
+                while line := _LINE.match(content, end):
+                    part = Part(RowTable(line[2].decode()), int(line[3]), int(line[4]))
+                    progress._remember(part, Fate(line[1].decode()), msgspec.json.decode(line[5], type=str))
+                    end = line.end()
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                raise _damaged(path, end) from None
+            if b"\n" in content[end:]:
+                raise _damaged(path, end)
             progress._good_bytes = end
         return progress
 
@@ -150,3 +155,10 @@ class Progress:
         except OSError as error:
             raise translated(error, path) from error
         self._good_bytes += len(data)
+
+
+def _damaged(path: Path, at: int) -> JournalCorrupt:
+    return JournalCorrupt(
+        f"{path.name} is damaged at byte {at}: what was decided on its block is not known. Without that file"
+        " the block is inserted from its beginning, and rows of it that are stored may be stored twice."
+    )

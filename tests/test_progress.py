@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import JournalError
+from service.errors import JournalCorrupt, JournalError
 from service.progress import Fate, Part, Progress, RowTable
 
 EVENTS = Part(RowTable.EVENTS, 0, 8)
@@ -66,3 +66,21 @@ def test_disk_that_refuses(tmp_path: Path) -> None:
         progress.note(EVENTS, Fate.SPLIT)
 
     assert progress.fate(EVENTS) is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (b"gatehouse progress 2\n", "not written by this version"),
+        (b'gatehouse progress 1\nsplit events 0 8 ""\nsplit nothing 0 8 ""\n', "damaged at byte 41"),
+        (b'gatehouse progress 1\nsplit events 0 8 "\x1a"\n', "damaged at byte 21"),
+        (b'gatehouse progress 1\nsplit events 0 8 "\xff"\n', "damaged at byte 21"),
+    ],
+)
+def test_what_cannot_be_read(lines: bytes, sentence: str, tmp_path: Path) -> None:
+    """A whole line that says nothing is no torn one: what it decided is lost, and somebody must know."""
+    path = tmp_path / "x.progress"
+    path.write_bytes(lines)
+
+    with pytest.raises(JournalCorrupt, match=sentence):
+        Progress.load(path, sync=False)
