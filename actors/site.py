@@ -121,6 +121,7 @@ class SiteActor(Actor):
 
     __slots__ = (
         "_around",
+        "_context",
         "_epoch",
         "_id",
         "_last_used",
@@ -136,6 +137,8 @@ class SiteActor(Actor):
         self._around = around
         self._site: Site | None = None
         self._shields: CompiledShields | None = None
+        self._context: Context | None = None
+        """What its last event was judged with; None before the first one, and after a change of the site."""
         self._rate_limit = RateLimit()
         self._sessions: SessionBook | None = None
         """None until the first event: most awake sites of a large installation have none."""
@@ -215,6 +218,7 @@ class SiteActor(Actor):
     def _set_site(self, site: Site | None) -> None:
         self._site = site
         self._shields = compile_shields(site.shields) if site is not None else None
+        self._context = None
 
     def _tick(self, now: float, *, alone: bool) -> None:
         if self._sessions is not None:
@@ -230,15 +234,12 @@ class SiteActor(Actor):
         reason = check_gate(site, int(now * 1000), self._rate_limit)
         if reason is not None:
             return DROPPED[reason]
-        assert site is not None
-        assert self._shields is not None, "a site that passed the gate is loaded"
+        assert site is not None, "a site that passed the gate is loaded"
         salts = around.salts.at(event.request.timestamp, now=now)
         if salts is None:
             return NOT_READY
         event.site = site
-        context = Context(
-            shields=self._shields, tables=around.tables, current_salt=salts[0], previous_salt=salts[1]
-        )
+        context = self._find_context(*salts)
         if around.telemetry.steps_due():
             reason = run_steps_timed(event, context, stopwatch, around.telemetry.record_step)
         else:
@@ -249,6 +250,18 @@ class SiteActor(Actor):
             self._sessions = SessionBook(around.budget, around.new_session_id)
         entry = self._sessions.register(event, now=now)
         return entry if entry is not None else DROPPED[DropReason.NO_SESSION_FOR_ENGAGEMENT]
+
+    def _find_context(self, current_salt: bytes, previous_salt: bytes | None) -> Context:
+        context = self._context
+        if context is None or (context.current_salt, context.previous_salt) != (current_salt, previous_salt):
+            assert self._shields is not None, "a site that passed the gate is loaded"
+            context = self._context = Context(
+                shields=self._shields,
+                tables=self._around.tables,
+                current_salt=current_salt,
+                previous_salt=previous_salt,
+            )
+        return context
 
     def _append(
         self, entries: Sequence[Entry], senders: Sequence[Envelope], traces: Sequence[SiteTrace]

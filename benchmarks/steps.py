@@ -76,7 +76,7 @@ def measure_steps(tables: Tables, *, rounds: int) -> dict[str, float]:
         for request in requests:
             is_spam_referrer(request.referrer, tables.spam.value)
         figures["spam_referrer"].append(perf_counter_ns() - began)
-        for name, run in STEPS:
+        for name, run, _ in STEPS:
             began = perf_counter_ns()
             for event in events:
                 run(event, context)

@@ -1,7 +1,9 @@
 """One event on its way through the pipeline: the named steps, in order, and the row that comes out.
 
 Source: reference sections 4.1, 4.2 and 8.7. Each step is a function that fills a part of the event or gives
-the reason to drop it; the first drop ends the run. The names are the reference's. Left out is the step for
+the reason to drop it; the first drop ends the run. Steps that only tell how a visit began wait until the
+event opens a session, because the rows of all others repeat what their session has. The names are the
+reference's. Left out is the step for
 the verification agent (enterprise-internal); ``put_acquisition_channel`` is ours, because the channel is
 computed here (design.md, section 5); ``register_session`` belongs to the actor that owns the sessions.
 """
@@ -95,6 +97,8 @@ class Event(Struct):
     request: Request
     site: Site | None = None
     """None until the gate was passed."""
+    context: Context | None = None
+    """What it is judged with; None before the first step."""
     ip_class: str | None = None
     """What a trusted proxy said of the address, else what the operator's lists say; None = nothing."""
     location: Location = NOWHERE
@@ -107,8 +111,6 @@ class Event(Struct):
     previous_user_id: int | None = None
     """The visitor under the salt of the day before, to find a session that began then."""
     clickhouse_event_attrs: EventAttributes = field(default_factory=EventAttributes)
-    clickhouse_session_attrs: SessionAttributes = SessionAttributes()
-    """What the event would give a session of its own."""
     clickhouse_event: ClickhouseEvent | None = None
     """The row, once the session is known."""
     dropped: bool = False
@@ -122,11 +124,14 @@ class Step(NamedTuple):
 
     name: str
     run: Callable[[Event, Context], DropReason | None]
+    of_visit: bool = False
+    """It tells how a visit began and drops nothing: left to ``describe_visit``."""
 
 
 def run_steps(event: Event, context: Context) -> DropReason | None:
-    """Run the steps in order and fill the event; give the first drop's reason, None without a drop."""
-    for _, run in STEPS:
+    """Run the steps that judge, in order; give the first drop's reason, None without a drop."""
+    event.context = context
+    for run in _JUDGING:
         reason = run(event, context)
         if reason is not None:
             return _drop(event, reason)
@@ -136,14 +141,43 @@ def run_steps(event: Event, context: Context) -> DropReason | None:
 def run_steps_timed(
     event: Event, context: Context, timer: Callable[[], float], record: Callable[[str, float], None]
 ) -> DropReason | None:
-    """Do what ``run_steps`` does, and record what each step took, by its name and in the timer's unit."""
-    for name, run in STEPS:
+    """Run all steps, and record what each took, by its name and in the timer's unit."""
+    event.context = context
+    for name, run, _ in STEPS:
         began = timer()
         reason = run(event, context)
         record(name, timer() - began)
         if reason is not None:
             return _drop(event, reason)
     return None
+
+
+def describe_visit(event: Event) -> SessionAttributes:
+    """Run the steps that ``run_steps`` left out, and give what a session takes from its first event."""
+    assert event.context is not None, "an event that opens a session was judged"
+    for run in _DESCRIBING:
+        run(event, event.context)
+    source, location, user_agent = event.source, event.location, event.user_agent
+    return SessionAttributes(
+        referrer=to_text(source.referrer),
+        referrer_source=to_text(source.referrer_source),
+        click_id_param=source.click_id_param,
+        utm_medium=to_text(source.utm_medium or ""),
+        utm_source=to_text(source.utm_source),
+        utm_campaign=to_text(source.utm_campaign),
+        utm_content=to_text(source.utm_content),
+        utm_term=to_text(source.utm_term),
+        country_code=location.country_code,
+        subdivision1_code=location.subdivision1_code,
+        subdivision2_code=location.subdivision2_code,
+        city_geoname_id=location.city_geoname_id,
+        screen_size=user_agent.screen_size,
+        operating_system=user_agent.os,
+        operating_system_version=user_agent.os_version,
+        browser=user_agent.browser,
+        browser_version=user_agent.browser_version,
+        acquisition_channel=event.acquisition_channel,
+    )
 
 
 def to_row(event: Event, session: ClickhouseSession) -> ClickhouseEvent:
@@ -261,8 +295,8 @@ def _put_acquisition_channel(event: Event, context: Context) -> None:
 def _put_props(event: Event, _context: Context) -> None:
     props, attrs = event.request.props, event.clickhouse_event_attrs
     if props:
-        attrs.meta_keys = tuple(key for key, _ in props)
-        attrs.meta_values = tuple(to_text(value) for _, value in props)
+        attrs.meta_keys = tuple([key for key, _ in props])
+        attrs.meta_values = tuple([to_text(value) for _, value in props])
 
 
 def _put_revenue(event: Event, context: Context) -> None:
@@ -289,41 +323,15 @@ def _put_user_id(event: Event, context: Context) -> None:
 
 def _validate_clickhouse_event(event: Event, _context: Context) -> DropReason | None:
     attrs = event.clickhouse_event_attrs
-    required = {"name": attrs.name, "hostname": attrs.hostname, "pathname": attrs.pathname}
-    if not all(required.values()):
+    if not (attrs.name and attrs.hostname and attrs.pathname):
         event.changeset = tuple(
-            FieldError(name, "can't be blank") for name, value in required.items() if not value
+            FieldError(name, "can't be blank")
+            for name in ("name", "hostname", "pathname")
+            if not getattr(attrs, name)
         )
     elif not 0 <= attrs.timestamp <= MAX_TIMESTAMP:
         event.changeset = (FieldError("timestamp", "is invalid"),)
-    if event.changeset:
-        return DropReason.INVALID
-    event.clickhouse_session_attrs = _session_attributes(event)
-    return None
-
-
-def _session_attributes(event: Event) -> SessionAttributes:
-    source, location, user_agent = event.source, event.location, event.user_agent
-    return SessionAttributes(
-        referrer=to_text(source.referrer),
-        referrer_source=to_text(source.referrer_source),
-        click_id_param=source.click_id_param,
-        utm_medium=to_text(source.utm_medium or ""),
-        utm_source=to_text(source.utm_source),
-        utm_campaign=to_text(source.utm_campaign),
-        utm_content=to_text(source.utm_content),
-        utm_term=to_text(source.utm_term),
-        country_code=location.country_code,
-        subdivision1_code=location.subdivision1_code,
-        subdivision2_code=location.subdivision2_code,
-        city_geoname_id=location.city_geoname_id,
-        screen_size=user_agent.screen_size,
-        operating_system=user_agent.os,
-        operating_system_version=user_agent.os_version,
-        browser=user_agent.browser,
-        browser_version=user_agent.browser_version,
-        acquisition_channel=event.acquisition_channel,
-    )
+    return DropReason.INVALID if event.changeset else None
 
 
 STEPS: Final = (
@@ -336,9 +344,9 @@ STEPS: Final = (
     Step("drop_shield_rule_country", _drop_shield_rule_country),
     Step("put_user_agent", _put_user_agent),
     Step("put_basic_info", _put_basic_info),
-    Step("put_source_info", _put_source_info),
-    Step("maybe_infer_medium", _maybe_infer_medium),
-    Step("put_acquisition_channel", _put_acquisition_channel),
+    Step("put_source_info", _put_source_info, of_visit=True),
+    Step("maybe_infer_medium", _maybe_infer_medium, of_visit=True),
+    Step("put_acquisition_channel", _put_acquisition_channel, of_visit=True),
     Step("put_props", _put_props),
     Step("put_revenue", _put_revenue),
     Step("put_salts", _put_salts),
@@ -346,3 +354,6 @@ STEPS: Final = (
     Step("validate_clickhouse_event", _validate_clickhouse_event),
 )
 """The steps of reference 4.2, in its order."""
+
+_JUDGING: Final = tuple(step.run for step in STEPS if not step.of_visit)
+_DESCRIBING: Final = tuple(step.run for step in STEPS if step.of_visit)

@@ -110,8 +110,9 @@ def explain_gate(site: Site | None, now_ms: int, rate_limit: RateLimit) -> StepR
 
 def explain_steps(event: Event, context: Context) -> Iterator[StepReport]:
     """Run the steps on the event, up to the first drop, and report on each."""
+    event.context = context
     before = _values(event)
-    for name, run in STEPS:
+    for name, run, _ in STEPS:
         reason = run(event, context)
         after = _values(event)
         sentence, used = DESCRIBED[name](event, context)

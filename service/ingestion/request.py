@@ -5,7 +5,9 @@ own fields and messages (1.3).
 """
 
 import re
-from typing import Any, Final
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
@@ -22,6 +24,10 @@ from service.ingestion.text import (
 MAX_URL_BYTES: Final = 2000
 MAX_EVENT_NAME_GRAPHEMES: Final = 120
 MAX_REFERRER_GRAPHEMES: Final = 2000
+
+MAX_REMEMBERED_URLS: Final = 4096
+MAX_REMEMBERED_URL_CHARS: Final = 512
+"""Longer URLs are rare, and nearly never come again."""
 
 MAX_DOMAINS: Final = 1000
 """Security limit: one body could name a hundred thousand and hold up all others; the reference has none."""
@@ -90,8 +96,11 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     """The host without one leading ``www.``, or ``(none)``."""
     pathname: str
     referrer: str | None = None
-    query: dict[str, str] | None = None
-    """The URL's query parameters, last duplicate wins; None when the URL has no query."""
+    query: Mapping[str, str] | None = None
+    """The URL's query parameters, last duplicate wins; None when the URL has no query.
+
+    Shared by all requests with this URL.
+    """
     props: tuple[tuple[str, str], ...] = ()
     """At most 30 pairs, ascending by key bytes."""
     scroll_depth: int = 0
@@ -121,10 +130,11 @@ def build_request(
 ) -> Request | list[FieldError]:
     """Check every field and make a Request, or say all that is wrong; never raises."""
     errors: list[FieldError] = []
-    location = _find_url(raw, errors)
+    location = _find_location(raw, errors)
     name = _find_event_name(raw, errors)
     hash_mode = _find_hash_mode(raw, errors)
-    hostname = _find_hostname(location, errors)
+    if location.is_hostname_blank:
+        errors.append(FieldError("hostname", "can't be blank"))
     pathname = _find_pathname(location, errors, with_fragment=hash_mode)
     pairs = _find_props(raw, name, pathname, errors)
     scroll_depth, engagement_time = _find_engagement(raw, errors) if name == ENGAGEMENT else (0, 0)
@@ -142,10 +152,10 @@ def build_request(
         event_name=name,
         domains=domains,
         url_host=location.host,
-        hostname=hostname,
+        hostname=location.hostname,
         pathname=pathname,
         referrer=cut_graphemes(referrer, MAX_REFERRER_GRAPHEMES) if isinstance(referrer, str) else None,
-        query=None if location.query is None else url.decode_query(location.query),
+        query=location.query,
         props=pairs,
         scroll_depth=scroll_depth,
         engagement_time=engagement_time,
@@ -155,23 +165,61 @@ def build_request(
     )
 
 
-def _find_url(raw: RawEvent, errors: list[FieldError]) -> url.Url:
-    """Split the URL; one that is invalid counts as empty, so that only its own error is told."""
+class _Location(NamedTuple):
+    """What a request takes from its URL."""
+
+    is_allowed: bool
+    host: str | None
+    hostname: str
+    is_hostname_blank: bool
+    pathname: str
+    is_pathname_blank: bool
+    fragment: str | None
+    """As it was sent, not decoded."""
+    query: Mapping[str, str] | None
+
+
+def _find_location(raw: RawEvent, errors: list[FieldError]) -> _Location:
+    """Read the URL; one that is invalid counts as empty, so that only its own error is told."""
     value = choose(raw.u, raw.url)
     if value is None:
         errors.append(FieldError("url", "is required"))
     elif not isinstance(value, str) or not has_at_most_bytes(value, MAX_URL_BYTES):
         errors.append(FieldError("url", "must be a valid url"))
     else:
-        location = url.split(value)
-        if location.scheme != "data":
+        location = _read_url(value) if len(value) <= MAX_REMEMBERED_URL_CHARS else _read_new_url(value)
+        if location.is_allowed:
             return location
         errors.append(FieldError("url", "scheme is not allowed"))
-    return url.EMPTY
+    return _NOWHERE
+
+
+def _read_new_url(text: str) -> _Location:
+    parts = url.split(text)
+    hostname = url.sanitise_host(parts.host) if parts.host else NO_HOST
+    pathname = url.percent_decode(parts.path or "/").rstrip(WHITE_SPACE)
+    return _Location(
+        is_allowed=parts.scheme != "data",
+        host=parts.host,
+        hostname=hostname,
+        is_hostname_blank=is_blank(hostname),
+        pathname=pathname,
+        is_pathname_blank=is_blank(pathname),
+        fragment=parts.fragment,
+        query=None if parts.query is None else url.decode_query(parts.query),
+    )
+
+
+_read_url: Final = lru_cache(MAX_REMEMBERED_URLS)(_read_new_url)
+"""Most URLs come again and again: of other visitors, and of the engagement events after a page view."""
+
+_NOWHERE: Final = _read_new_url("")
 
 
 def _find_event_name(raw: RawEvent, errors: list[FieldError]) -> str:
     value = choose(raw.n, raw.name)
+    if type(value) is str and value in SYSTEM_EVENTS:
+        return value
     if type(value) is int:
         value = str(value)
     if value is None or (isinstance(value, str) and is_blank(value)):
@@ -196,26 +244,18 @@ def _find_hash_mode(raw: RawEvent, errors: list[FieldError]) -> bool:
     return number == 1
 
 
-def _find_hostname(location: url.Url, errors: list[FieldError]) -> str:
-    if not location.host:
-        return NO_HOST
-    hostname = url.sanitise_host(location.host)
-    if is_blank(hostname):
-        errors.append(FieldError("hostname", "can't be blank"))
-    return hostname
-
-
-def _find_pathname(location: url.Url, errors: list[FieldError], *, with_fragment: bool) -> str:
-    pathname = url.percent_decode(location.path or "/").rstrip(WHITE_SPACE)
-    if with_fragment and location.fragment is not None:
-        pathname += "#" + url.percent_decode(location.fragment)
-    if is_blank(pathname):
+def _find_pathname(location: _Location, errors: list[FieldError], *, with_fragment: bool) -> str:
+    if with_fragment and location.fragment is not None:  # its # makes it more than blank
+        return f"{location.pathname}#{url.percent_decode(location.fragment)}"
+    if location.is_pathname_blank:
         errors.append(FieldError("pathname", "can't be blank"))
-    return pathname
+    return location.pathname
 
 
 def _find_props(raw: RawEvent, name: str, pathname: str, errors: list[FieldError]) -> props.Props:
     source = choose(choose(choose(raw.m, raw.meta), raw.p), raw.props)
+    if source is None and name not in props.PATH_EVENTS:
+        return ()
     pairs = props.build_props(source, event_name=name, pathname=pathname)
     if not props.has_allowed_sizes(pairs):
         errors.append(FieldError("props", props.SIZE_MESSAGE))
@@ -233,7 +273,7 @@ def _find_engagement(raw: RawEvent, errors: list[FieldError]) -> tuple[int, int]
     return scroll_depth, engagement_time
 
 
-def _find_domains(raw: RawEvent, location: url.Url, errors: list[FieldError]) -> tuple[str, ...]:
+def _find_domains(raw: RawEvent, location: _Location, errors: list[FieldError]) -> tuple[str, ...]:
     value = choose(raw.d, raw.domain)
     if not isinstance(value, str):
         if location.host is not None:

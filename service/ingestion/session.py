@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from service.ingestion.event import PAGEVIEW, Event
+from service.ingestion.event import PAGEVIEW, Event, describe_visit
 from service.ingestion.rows import ClickhouseSession, Entry
 
 SESSION_LIFETIME_S: Final = 31 * 60
@@ -63,7 +63,7 @@ def open_session(event: Event, session_id: int) -> ClickhouseSession:
         duration=0,
         entry_meta_keys=attrs.meta_keys,
         entry_meta_values=attrs.meta_values,
-        attributes=event.clickhouse_session_attrs,
+        attributes=describe_visit(event),
     )
 
 

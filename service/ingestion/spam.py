@@ -4,11 +4,14 @@ Source: reference section 4.1. The list is one host a line; ``#`` begins a comme
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from service.ingestion.url import split
 
 MAX_HOST_CHARS: Final = 253
+MAX_REMEMBERED_REFERRERS: Final = 1024
+MAX_REMEMBERED_REFERRER_CHARS: Final = 512
 
 _HOST: Final = re.compile(r"[\w.-]+")
 
@@ -20,11 +23,18 @@ def is_spam_referrer(referrer: str | None, spam: frozenset[str]) -> bool:
     """
     if not referrer:
         return False
+    is_short = len(referrer) <= MAX_REMEMBERED_REFERRER_CHARS
+    host = _find_host(referrer) if is_short else _find_new_host(referrer)
+    return host is not None and (not host or host in spam)
+
+
+def _find_new_host(referrer: str) -> str | None:
     host = split(referrer).host
-    if host is None:
-        return False
-    host = host.removeprefix("www.")
-    return not host or host in spam
+    return None if host is None else host.removeprefix("www.")
+
+
+_find_host: Final = lru_cache(MAX_REMEMBERED_REFERRERS)(_find_new_host)
+"""Few pages link to a site, and each does again and again."""
 
 
 def parse_spam_list(text: str) -> frozenset[str]:

@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from service.ingestion.event import MAX_TIMESTAMP, STEPS, Context, Event, Tables, run_steps, to_row, to_text
+from service.ingestion.event import (
+    MAX_TIMESTAMP,
+    STEPS,
+    Context,
+    Event,
+    Tables,
+    describe_visit,
+    run_steps,
+    to_row,
+    to_text,
+)
 from service.ingestion.geolocation import Location
 from service.ingestion.identity import visitor_id
 from service.ingestion.request import FieldError, Revenue
@@ -158,7 +168,7 @@ def test_session_attributes(tmp_path: Path) -> None:
         referrer="https://www.google.com/search",
         query={"gclid": "x", "utm_campaign": "\udcff", "utm_content": "c", "utm_term": "ü"},
     )
-    assert event.clickhouse_session_attrs == SessionAttributes(
+    assert describe_visit(event) == SessionAttributes(
         referrer="google.com/search",
         referrer_source="Google",
         click_id_param="gclid",
