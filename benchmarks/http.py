@@ -14,6 +14,7 @@ from actors.runtime import Envelope
 from benchmarks.traffic import make_requests
 from service.http.answers import Answers
 from service.http.intake import EventIntake
+from service.http.lean.heads import Heads
 from service.http.lean.replies import ReplyBytes
 from service.http.lean.request import PlainReader
 from service.ingestion.verdict import BUFFERED
@@ -47,7 +48,7 @@ def measure(call: Callable[[bytes], object], items: Iterable[bytes]) -> float:
 
 def measure_steps(requests: list[bytes]) -> dict[str, float]:
     """Give the microseconds of the parts."""
-    reader, settings = PlainReader(), public_settings()
+    reader, settings = PlainReader(Heads()), public_settings()
     intake = EventIntake(settings, lambda: NOW)
     replies = ReplyBytes(Answers(), lambda: NOW)
     headers = {
@@ -56,10 +57,13 @@ def measure_steps(requests: list[bytes]) -> dict[str, float]:
         "x-forwarded-for": "203.0.113.7",
         "user-agent": "x",
     }
+    sender = intake.meet(headers.get, PEER)
     bodies = [request.partition(b"\r\n\r\n")[2] for request in requests]
     return {
         "read the request": measure(lambda request: reader.read(request, 0), requests),
-        "understand it": measure(lambda body: intake.understand(headers.get, PEER, body), bodies),
+        "  with a head never seen": measure(lambda request: PlainReader(Heads()).read(request, 0), requests),
+        "  and its headers": measure(lambda _: intake.meet(headers.get, PEER), requests),
+        "understand it": measure(lambda body: intake.understand(sender, body), bodies),
         "  of which decode": measure(
             lambda body: decode_event(body, BodyKind.RAW, content_type="text/plain"), bodies
         ),

@@ -68,9 +68,8 @@ class EventRoutes:
         """Take one event of a tracker."""
         kind = body_kind(request.headers.get(_CONTENT_TYPE))
         body = b"" if kind is BodyKind.ABSENT else await self._read(request, kind.limit_bytes)
-        understood = self._intake.understand(
-            request.headers.get, find_peer(request), body, wanted=_wanted_format(request)
-        )
+        sender = self._intake.meet(request.headers.get, find_peer(request))
+        understood = self._intake.understand(sender, body, wanted=_wanted_format(request))
         if isinstance(understood, Refusal):
             return self._answers.answer(request, understood.reply, cors=understood.cors)
         try:

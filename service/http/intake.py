@@ -32,6 +32,19 @@ class Refusal(NamedTuple):
     """Whether it has CORS headers: not when it was refused before the reference's CORS step."""
 
 
+class Sender(NamedTuple):
+    """What the headers say; the same for all requests with the same headers from the same peer."""
+
+    kind: BodyKind
+    content_type: str | None
+    accept: str | None
+    takes_json: bool
+    """Whether the ``Accept`` header lets us answer, if nothing else says what is wanted."""
+    remote_ip: str
+    ip_class: str | None
+    user_agent: str | None
+
+
 class EventIntake:
     """Makes a ``Request`` of what was received, and a ``Reply`` of what became of it."""
 
@@ -40,15 +53,27 @@ class EventIntake:
         self._with_reasons = settings.drop_reasons_header
         self._clock = clock
 
+    def meet(self, header: Lookup, peer: str) -> Sender:
+        """Read the headers; never raises."""
+        content_type, accept = header("content-type"), header("accept")
+        return Sender(
+            kind=body_kind(content_type),
+            content_type=content_type,
+            accept=accept,
+            takes_json=choose_format(("json",), accept=accept) is not None,
+            remote_ip=resolve_remote_ip(header, peer, self._proxies)[0],
+            ip_class=resolve_ip_class(header, peer, self._proxies),
+            user_agent=header("user-agent"),
+        )
+
     def understand(
-        self, header: Lookup, peer: str, body: bytes | BodyTrouble, *, wanted: object = None
+        self, sender: Sender, body: bytes | BodyTrouble, *, wanted: object = None
     ) -> Request | Refusal:
-        """Judge one request by its headers and its body, or by why there is none; never raises.
+        """Judge one request by its sender and its body, or by why there is none; never raises.
 
         ``wanted`` is the ``_format`` parameter of the query, None when it has none.
         """
-        content_type, accept = header("content-type"), header("accept")
-        kind = body_kind(content_type)
+        kind, content_type, accept, takes_json, remote_ip, ip_class, user_agent = sender
         event = decode_body(b"" if kind is BodyKind.ABSENT else body, kind, content_type)
         if kind in KINDS_READ_FIRST:
             if isinstance(event, Refused):
@@ -57,7 +82,7 @@ class EventIntake:
                 wanted = wanted if event.format is None else event.format
                 if _overrides_method(event):
                     return Refusal(error_view(NOT_FOUND, accept=accept, wanted=wanted))
-        if choose_format(("json",), accept=accept, wanted=wanted) is None:
+        if not (takes_json if wanted is None else wanted == "json"):
             return Refusal(error_view(NOT_ACCEPTABLE, accept=accept, wanted=wanted))
         if not isinstance(event, RawEvent):
             assert isinstance(event, list), "a body that is not read first is refused by its errors"
@@ -65,9 +90,9 @@ class EventIntake:
         built = build_request(
             event,
             timestamp=int(self._clock()),
-            remote_ip=resolve_remote_ip(header, peer, self._proxies)[0],
-            user_agent=header("user-agent"),
-            ip_class=resolve_ip_class(header, peer, self._proxies),
+            remote_ip=remote_ip,
+            user_agent=user_agent,
+            ip_class=ip_class,
         )
         return Refusal(errors_reply(built)) if isinstance(built, list) else built
 

@@ -17,6 +17,7 @@ from benchmarks.traffic import make_requests
 from service.errors import JournalCorrupt
 from service.http.answers import Answers
 from service.http.intake import EventIntake, Refusal
+from service.http.lean.heads import Heads
 from service.http.lean.replies import ReplyBytes
 from service.http.lean.request import FOREIGN, INCOMPLETE, REQUEST_LINE, PlainReader
 from service.http.settings import Build, PublicSettings
@@ -69,11 +70,13 @@ EVENT_BODIES: Final = (
 def fuzz_connection(data: bytes) -> None:
     """Requests off a stream: cut anywhere they are the same, and each gets one well-formed answer."""
     stream, cut = data[1:], data[0] if data else 0
-    whole, piecewise = _read_stream(stream, len(stream)), _read_stream(stream, cut * len(stream) // 255)
-    assert whole == piecewise, "where the stream was cut tells"
+    heads = Heads()
+    whole, piecewise = (_read_stream(stream, end, heads) for end in (len(stream), cut * len(stream) // 255))
+    assert whole == piecewise, "where the stream was cut tells, or whether its heads are known"
+    assert whole == _read_stream(stream, len(stream), Heads()), "what was read before tells"
     intake, replies = _intake()
     for headers, body in whole:
-        understood = intake.understand(headers.get, PEER, body)
+        understood = intake.understand(intake.meet(headers.get, PEER), body)
         given_id = headers.get("x-request-id")
         if isinstance(understood, Refusal):
             answer = replies.encode(understood.reply, given_id=given_id, cors=understood.cors)
@@ -97,7 +100,8 @@ def fuzz_event(data: bytes) -> None:
         "x-forwarded-for": forwarded.decode("utf-8", "surrogateescape"),
         "accept": accept.decode("utf-8", "surrogateescape") or None,
     }
-    understood = _intake()[0].understand(headers.get, PEER, body)
+    intake = _intake()[0]
+    understood = intake.understand(intake.meet(headers.get, PEER), body)
     if isinstance(understood, Request):
         _judge(understood)
 
@@ -254,16 +258,16 @@ def _parts(data: bytes, count: int) -> list[bytes]:
     return parts + [b""] * (count - len(parts))
 
 
-def _read_stream(stream: bytes, cut: int) -> list[tuple[dict[str, str], bytes]]:
+def _read_stream(stream: bytes, cut: int, heads: Heads) -> list[tuple[Mapping[str, str], bytes]]:
     """Read all plain requests of a stream that comes in two pieces; also checks where each one ends."""
-    reader, found, position = PlainReader(), [], 0
+    reader, found, position = PlainReader(heads), [], 0
     for seen in (stream[:cut], stream):
         while (taken := reader.read(seen, position)) > INCOMPLETE:
             request = stream[position : position + taken]
             assert request.startswith(REQUEST_LINE)
             assert request.endswith(b"\r\n\r\n" + reader.body)
-            assert len(reader.body) == int(reader.headers["content-length"])
-            found.append((reader.headers, reader.body))
+            assert len(reader.body) == reader.head.length
+            found.append((reader.head.headers, reader.body))
             position += taken
         if taken == FOREIGN:
             break

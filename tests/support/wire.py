@@ -24,8 +24,9 @@ STOP_S = 0.1
 class Wire(asyncio.Transport):
     """The transport, and the other end."""
 
-    def __init__(self, connection: LeanConnection) -> None:
+    def __init__(self, connection: LeanConnection, peer: str = "127.0.0.1") -> None:
         super().__init__()
+        self._peer = peer
         self.connection = connection
         self.writes: list[bytes] = []
         """What was written, call by call."""
@@ -102,7 +103,7 @@ class Wire(asyncio.Transport):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Tell the address of the other end, and no more."""
-        return ("127.0.0.1", 50_000) if name == "peername" else default
+        return (self._peer, 50_000) if name == "peername" else default
 
     def _lose(self) -> None:
         self.is_lost = True
@@ -128,12 +129,12 @@ class PatientSystem(ScriptedSystem):
 
 
 @asynccontextmanager
-async def wires(system: EventSystem, **changes: Any) -> AsyncIterator[Callable[[], Wire]]:
+async def wires(system: EventSystem, **changes: Any) -> AsyncIterator[Callable[..., Wire]]:
     """Give what makes new connections of a public listener."""
     runner = public_runner(make_app(system, public_settings(**changes)), shutdown_timeout_s=STOP_S)
     await runner.setup()
     server = cast(Callable[[], LeanConnection], runner.server)
     try:
-        yield lambda: Wire(server())
+        yield lambda *peer: Wire(server(), *peer)
     finally:
         await runner.cleanup()

@@ -24,6 +24,7 @@ from actors.messages import BuildResult, Ingest
 from actors.runtime import ActorError, Envelope
 from service.http.body import BodyTrouble
 from service.http.intake import EventIntake, Refusal
+from service.http.lean.heads import Heads
 from service.http.lean.replies import ReplyBytes
 from service.http.lean.request import FOREIGN, PlainReader
 from service.http.lean.watch import Watch
@@ -57,6 +58,7 @@ class Surroundings(Struct, kw_only=True):
     system: EventSystem
     intake: EventIntake
     replies: ReplyBytes
+    heads: Heads
     watch: Watch | None
     """None when nobody wants to know."""
     limits: Limits
@@ -156,7 +158,7 @@ class LeanConnection(asyncio.Protocol):
 
     def __init__(self, around: Surroundings) -> None:
         self.around = around
-        self._reader = PlainReader()
+        self._reader = PlainReader(around.heads)
         self._peer = ""
         # None before the connection is made, and after it was lost or handed over.
         self._transport: asyncio.Transport | None = None
@@ -294,15 +296,19 @@ class LeanConnection(asyncio.Protocol):
         return taken > 0
 
     def _take(self, body: bytes | BodyTrouble) -> None:
-        around, headers = self.around, self._reader.headers
+        around, head, peer = self.around, self._reader.head, self._peer
+        sender = head.sender
+        if sender is None or head.peer != peer:
+            sender, head.peer = around.intake.meet(head.headers.get, peer), peer
+            head.sender = sender
         self._body_until = None
-        self._is_last = self._reader.closes or not isinstance(body, bytes)
+        self._is_last = head.closes or not isinstance(body, bytes)
         began, trace = 0, None
         if around.watch is not None:
             began = around.watch.now()
-            trace = around.watch.begin(headers.get, self._peer, began=began)
-        understood = around.intake.understand(headers.get, self._peer, body)
-        given_id = headers.get("x-request-id")
+            trace = around.watch.begin(head.headers.get, peer, began=began)
+        understood = around.intake.understand(sender, body)
+        given_id = head.headers.get("x-request-id")
         exchange = Exchange(
             self, understood, began=began, trace=trace, given_id=given_id, is_last=self._is_last
         )

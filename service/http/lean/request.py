@@ -5,11 +5,15 @@ read twice, nothing that asks for more than an answer. Where a request ends is d
 (``httptools``), which is strict: bare line feeds, folded lines, spaces before a colon, two framings and the
 like are errors to it. What either of them does not like is ``FOREIGN``: aiohttp answers it, from its first
 byte. So nothing is accepted here that aiohttp would refuse, as long as what is plain is no more than that.
+
+A head that was read lately (``heads``) is not read again: it is plain, and says where its body ends.
 """
 
 from typing import Final
 
 import httptools
+
+from service.http.lean.heads import Head, Heads
 
 INCOMPLETE: Final = 0
 FOREIGN: Final = -1
@@ -56,15 +60,31 @@ _NAMES: Final = {
 _FOREIGN_NAMES: Final = frozenset(name.lower() for name in _FOREIGN)
 
 
+NO_HEAD: Final = Head({}, 0)
+
+
 class PlainReader:
     """Reads one request after the other; useless after the first ``FOREIGN``."""
 
-    __slots__ = ("_complete", "_fed", "_head_complete", "_is_plain", "_parser", "_size", "body", "headers")
+    __slots__ = (
+        "_complete",
+        "_fed",
+        "_head_complete",
+        "_headers",
+        "_heads",
+        "_is_plain",
+        "_parser",
+        "_size",
+        "body",
+        "head",
+    )
 
-    def __init__(self) -> None:
-        self.headers: dict[str, str] = {}
-        """Those that are looked at, by their lower-case names, as aiohttp decodes them."""
+    def __init__(self, heads: Heads) -> None:
+        self.head = NO_HEAD
+        """Of the request that was read last, or whose body is awaited."""
         self.body = b""
+        self._heads = heads
+        self._headers: dict[str, str] = {}
         self._parser = httptools.HttpRequestParser(self)
         # Bytes of the request that the parser has seen.
         self._fed = 0
@@ -73,11 +93,6 @@ class PlainReader:
         self._is_plain = True
         self._head_complete = False
         self._complete = False
-
-    @property
-    def closes(self) -> bool:
-        """Whether the sender wants the connection closed after the answer."""
-        return self.headers.get("connection", "").lower() == "close"
 
     @property
     def awaits_body(self) -> bool:
@@ -89,25 +104,29 @@ class PlainReader:
 
         Else ``INCOMPLETE``: call again with the same bytes and more; or ``FOREIGN``.
         """
+        if self._size:
+            return self._read_body(data, start)
+        found = data.find(_HEAD_END, start)
+        end = found + len(_HEAD_END)
         if self._fed == 0:
-            self.headers = {}
+            if found > 0 and (size := self._read_known(data, start, end)):
+                return size
+            self._headers = {}
             self._is_plain, self._head_complete, self._complete = True, False, False
-        if not self._size:
-            end = data.find(_HEAD_END, start)
-            if end < 0:
-                return self._read_part(data, start)
-            end += len(_HEAD_END)
-            if (
-                end - start > MAX_HEAD_BYTES
-                or not data.startswith(REQUEST_LINE, start)
-                or not self._feed(data[start + self._fed : end])
-            ):
-                return FOREIGN
-            length = self._plain_length(data, start, end)
-            if length < 0:
-                return FOREIGN
-            self._fed = end - start
-            self._size = self._fed + length
+        if found < 0:
+            return self._read_part(data, start)
+        if (
+            end - start > MAX_HEAD_BYTES
+            or not data.startswith(REQUEST_LINE, start)
+            or not self._feed(data[start + self._fed : end])
+        ):
+            return FOREIGN
+        length = self._plain_length(data, start, end)
+        if length < 0:
+            return FOREIGN
+        self.head = Head(self._headers, length)
+        self._fed = end - start
+        self._size = self._fed + length
         return self._read_body(data, start)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -115,9 +134,9 @@ class PlainReader:
         known = _NAMES.get(name) or _NAMES.get(name.lower())
         if known is None:
             return
-        if known in self.headers:
+        if known in self._headers:
             self._is_plain = False
-        self.headers[known] = value.decode("utf-8", "surrogateescape").rstrip(" \t")
+        self._headers[known] = value.decode("utf-8", "surrogateescape").rstrip(" \t")
 
     def on_headers_complete(self) -> None:
         """Note the end of the head; called by the parser."""
@@ -126,6 +145,14 @@ class PlainReader:
     def on_message_complete(self) -> None:
         """Note the end of the request; called by the parser."""
         self._complete = True
+
+    def _read_known(self, data: bytes, start: int, end: int) -> int:
+        """Read a request whose head came lately; 0 when it did not, or when the body is not there yet."""
+        head = self._heads.get(data[start:end])
+        if head is None or end + head.length > len(data):
+            return 0
+        self.head, self.body = head, data[end : end + head.length]
+        return end - start + head.length
 
     def _read_part(self, data: bytes, start: int) -> int:
         """Read the beginning of a head, so that one that is broken is known as early as aiohttp knows it."""
@@ -142,7 +169,7 @@ class PlainReader:
 
     def _plain_length(self, data: bytes, start: int, end: int) -> int:
         """Give the length of the body; ``FOREIGN`` when the head is not plain."""
-        headers = self.headers
+        headers = self._headers
         length = headers.get("content-length", "")
         if (
             not self._head_complete
@@ -166,6 +193,7 @@ class PlainReader:
             return FOREIGN
         if not self._complete:
             return FOREIGN
+        self._heads.remember(data[start : start + self._fed], self.head)
         size, self._size, self._fed = self._size, 0, 0
         return size
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from service.http.intake import EventIntake
 from service.http.lean.connection import LeanConnection, Limits, Surroundings
+from service.http.lean.heads import TURN_S, Heads
 from service.http.lean.replies import ReplyBytes
 from service.http.lean.watch import Watch
 from service.http.settings import EventSystem
@@ -36,7 +37,9 @@ class LeanServer:
         self._loop = asyncio.get_running_loop()
         self._connections: set[LeanConnection] = set()
         self._look_s = min(LOOK_S, parts.limits.body_s, parts.limits.linger_s)
-        # Running while there are connections.
+        self._heads = Heads()
+        self._heads_turn_at = 0.0  # on the loop's clock
+        # Running while there are connections, or heads to forget.
         self._timer: asyncio.TimerHandle | None = None
         # Done when the last connection has ended; None unless somebody waits for that.
         self._empty: asyncio.Future[None] | None = None
@@ -44,6 +47,7 @@ class LeanServer:
             system=parts.system,
             intake=parts.intake,
             replies=parts.replies,
+            heads=self._heads,
             watch=parts.watch,
             limits=parts.limits,
             loop=self._loop,
@@ -79,7 +83,10 @@ class LeanServer:
         now = self._loop.time()
         for connection in list(self._connections):
             connection.look_at(now)
-        if self._connections:
+        if now >= self._heads_turn_at:
+            self._heads.turn()
+            self._heads_turn_at = now + TURN_S
+        if self._connections or self._heads:
             self._arm()
 
     def _note_end(self) -> None:

@@ -1,0 +1,74 @@
+"""The heads of plain requests that came lately, and what they say: read once, however often they come.
+
+A visitor's page views and engagement events have the same head, byte for byte, and so have the visitors that
+one proxy speaks for as soon as they come again. A head holds an address, so none is remembered for longer
+than two turns after it came last: ``turn`` is called from time to time.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from service.http.intake import Sender
+
+MAX_HEADS: Final = 4096
+"""Of one generation; there are two."""
+MAX_REMEMBERED_BYTES: Final = 2048
+TURN_S: Final = 60.0
+"""How often the older generation is forgotten."""
+
+_OF_ONE_REQUEST: Final = ("traceparent", "x-request-id")
+"""A head with one of these never comes again."""
+
+
+class Head:
+    """What the head of a plain request says."""
+
+    __slots__ = ("closes", "headers", "length", "peer", "sender")
+
+    def __init__(self, headers: Mapping[str, str], length: int) -> None:
+        self.headers = headers
+        """Those that are looked at, by their lower-case names, as aiohttp decodes them."""
+        self.length = length
+        """Bytes of the body."""
+        self.closes = headers.get("connection", "").lower() == "close"
+        """Whether the sender wants the connection closed after the answer."""
+        self.sender: Sender | None = None
+        """What it says of who sent it; None until somebody asked."""
+        self.peer = ""
+        """The peer for which ``sender`` is true."""
+
+
+class Heads:
+    """Two generations: what comes again moves into the younger one, the older one is forgotten at a turn."""
+
+    __slots__ = ("_old", "_young")
+
+    def __init__(self) -> None:
+        self._young: dict[bytes, Head] = {}
+        self._old: dict[bytes, Head] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def get(self, data: bytes) -> Head | None:
+        """Give what a head says; None when it did not come lately."""
+        head = self._young.get(data)
+        if head is None and self._old:
+            head = self._old.pop(data, None)
+            if head is not None:
+                self._put(data, head)
+        return head
+
+    def remember(self, data: bytes, head: Head) -> None:
+        """Remember a head, unless it is long or cannot come again."""
+        if len(data) <= MAX_REMEMBERED_BYTES and not any(name in head.headers for name in _OF_ONE_REQUEST):
+            self._put(data, head)
+
+    def turn(self) -> None:
+        """Forget what did not come since the last turn."""
+        self._old, self._young = self._young, {}
+
+    def _put(self, data: bytes, head: Head) -> None:
+        if len(self._young) >= MAX_HEADS:
+            self.turn()
+        self._young[data] = head
