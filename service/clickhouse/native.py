@@ -7,7 +7,6 @@ sent again to another host can be stored on both.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from decimal import Decimal
 
 from asynch.proto.protocol import ServerPacket
 from msgspec.structs import replace
@@ -15,10 +14,11 @@ from msgspec.structs import replace
 from service.clickhouse.address import parse_address
 from service.clickhouse.column_store import INSERT_SETTINGS, ColumnStore, target
 from service.clickhouse.columns import Columns
+from service.clickhouse.native_format import encode_native
 from service.clickhouse.outcome import insert_error, query_error
 from service.clickhouse.question import check_question
 from service.clickhouse.quoting import quoted
-from service.clickhouse.schema import Kind, Table, WrittenColumn
+from service.clickhouse.schema import Table, WrittenColumn
 from service.clickhouse.tcp import CONNECT_TIMEOUT_S, Hosts, Line, TcpConnection, as_store_errors
 from service.clickhouse.text_formats import TextFormat, as_json_value, text_format
 
@@ -104,7 +104,7 @@ class NativeStore(ColumnStore):
     ) -> None:
         ready = []
         for piece in pieces:
-            ready.append(_with_decimals(columns, piece))
+            ready.append(encode_native(columns, piece))
             await asyncio.sleep(0)
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
         traceparent = self._traceparent()
@@ -118,14 +118,6 @@ def _halves_swapped(traceparent: str) -> str:
     """Give the traceparent with the halves of its trace id exchanged, as asynch 0.4.0 exchanges them."""
     version, trace_id, *rest = traceparent.split("-")
     return "-".join((version, trace_id[16:] + trace_id[:16], *rest))
-
-
-def _with_decimals(columns: Sequence[WrittenColumn], piece: Columns) -> Columns:
-    """Give the amounts as Decimals: asynch takes an integer for whole units, ours are thousandths."""
-    for index, column in enumerate(columns):
-        if column.kind is Kind.AMOUNT:
-            piece[index] = [None if value is None else Decimal(value).scaleb(-3) for value in piece[index]]
-    return piece
 
 
 async def _answer(

@@ -1,6 +1,6 @@
-"""Columns as ClickHouse's Native format: what the embedded store feeds its engine.
+"""Columns as ClickHouse's Native format: what both stores send.
 
-Every column goes as its plain type; the engine makes LowCardinality of it where the table wants that. A piece
+Every column goes as its plain type; ClickHouse makes LowCardinality of it where the table wants that. A piece
 is one Native block: number of columns, number of rows, then per column its name, its type and its values, all
 numbers little-endian, all lengths as unsigned LEB128.
 """
