@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from actors.directory import Directory
-from actors.messages import BuildResult, CloseDoor, Ingest, IngestBatch, Offer, Tick
+from actors.messages import BuildResult, CloseDoor, Ingest, IngestBatch, Offer, Outcomes, Tick
 from actors.runtime import Actor, DeadlineExceeded, Envelope, MailboxFull, Ref
 from actors.status import Status
 from service.ingestion.event import Event, Tables
 from service.ingestion.request import Request
 from service.ingestion.spam import is_spam_referrer
-from service.ingestion.verdict import Buffered, Dropped, DropReason, Retry, RetryReason, Verdict
+from service.ingestion.verdict import BUFFERED, Buffered, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.telemetry import Telemetry
 from service.tracing.records import RequestTrace, SiteTrace
 
@@ -51,7 +51,10 @@ class Pending:
         self._missing -= 1
         if not self._missing:
             self._front.in_flight -= 1
-            outcomes = tuple(zip(self._request.domains, self._verdicts, strict=True))
+            if len(self._verdicts) == 1:
+                outcomes: Outcomes = ((event.domain, verdict),)
+            else:
+                outcomes = tuple(zip(self._request.domains, self._verdicts, strict=True))
             self._envelope.reply(BuildResult(outcomes))
 
 
@@ -66,7 +69,9 @@ class Offered(Envelope):
     def __init__(
         self, event: Event, deadline: float, pending: Pending, index: int, trace: SiteTrace | None
     ) -> None:
-        super().__init__(Offer(event, trace), None, deadline)
+        self.message = Offer(event, trace)
+        self.future = None
+        self.deadline = deadline
         self._pending = pending
         self._index = index
         self.settled = False
@@ -172,8 +177,8 @@ class FrontActor(Actor):
         deadline = asyncio.get_running_loop().time() + self._ask_timeout_s
         for envelope in envelopes:
             match envelope.message:
-                case Ingest(request=request, trace=trace):
-                    self._ingest(request, envelope, deadline, trace)
+                case Ingest() as ingest:
+                    self._ingest(ingest.request, envelope, deadline, ingest.trace)
                 case IngestBatch(requests=requests, trace=trace):
                     self._ingest_batch(requests, envelope, deadline, trace)
                 case Tick():
@@ -185,6 +190,9 @@ class FrontActor(Actor):
 
     def count(self, event: Event, verdict: Verdict) -> None:
         """Count one verdict; every verdict passes here exactly once."""
+        if verdict is BUFFERED:
+            self._telemetry.emit_telemetry_buffered(event)
+            return
         match verdict:
             case Buffered():
                 self._telemetry.emit_telemetry_buffered(event)

@@ -47,10 +47,14 @@ class IngestBatch(Struct, frozen=True):
     """One for all of them: they came together."""
 
 
+Outcomes = tuple[tuple[str, Verdict], ...]
+"""A verdict for each domain of a request, in the order they were sent."""
+
+
 class BuildResult(Struct, frozen=True):
     """What became of one request: a verdict for each of its domains, in the order they were sent."""
 
-    outcomes: tuple[tuple[str, Verdict], ...]
+    outcomes: Outcomes
 
     @property
     def buffered(self) -> list[str]:

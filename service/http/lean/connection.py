@@ -268,9 +268,8 @@ class LeanConnection(asyncio.Protocol):
 
     def _work(self) -> None:
         """Take requests and write answers as long as there is something to do; then decide how to wait."""
-        self._working = True
+        self._working = goes_on = True
         self._write_answers()
-        goes_on = True
         while goes_on and self._kept and not self._is_held():
             goes_on = self._take_requests()
             self._write_answers()
@@ -328,12 +327,12 @@ class LeanConnection(asyncio.Protocol):
         waiting = self._waiting
         if not waiting or waiting[0].answer is None or self._transport is None:
             return
-        answers = []
+        answers = waiting.popleft().answer or b""
         while waiting and (answer := waiting[0].answer) is not None:
-            answers.append(answer)
+            answers += answer
             waiting.popleft()
         self._quiet_until = self.around.loop.time() + self.around.limits.keep_alive_s
-        self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
+        self._transport.write(answers)
 
     def _settle_down(self) -> None:
         transport = self._transport

@@ -30,9 +30,14 @@ class ReplyBytes:
         # The second that ``_date`` shows.
         self._second = -1
         self._date = b""
+        # What follows the request id in most answers of this second.
+        self._ok_end = b""
 
     def encode(self, reply: Reply, *, given_id: str | None, cors: bool = True, close: bool = False) -> bytes:
         """Give the response; ``given_id`` is the request id that the sender sent."""
+        if reply is OK and cors and given_id is None and not close:
+            self._show_date()
+            return self._ok.to_request_id + self._answers.new_request_id().encode("ascii") + self._ok_end
         if reply is OK and cors:
             frame = self._ok
         elif reply is TRY_AGAIN and cors:
@@ -52,6 +57,7 @@ class ReplyBytes:
         second = int(self._clock())
         if second != self._second:
             self._second, self._date = second, formatdate(second, usegmt=True).encode("ascii")
+            self._ok_end = b"%b%b\r\n\r\n%b" % (self._ok.to_date, self._date, self._ok.body)
         return self._date
 
 
