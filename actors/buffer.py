@@ -7,6 +7,8 @@
   disk.
 - A block of which ClickHouse refuses rows, while the quarantine has no room for them, is postponed: it stays
   in the journal and counts against its limit, and the others go on.
+- A key of an idempotent sender is remembered as soon as its event is durable, and a segment is only deleted
+  when the keys in it are saved.
 - Once an append of a site was refused, all of that site's appends of the same epoch are refused: their
   session rows build on rows that were never written.
 """
@@ -27,6 +29,7 @@ from service.clock import Clock, stopwatch
 from service.errors import JournalError
 from service.ingestion.rows import Entry
 from service.journal import Journal
+from service.remembered_keys import RememberedKeys
 from service.segment import SegmentInfo
 from service.telemetry import Telemetry
 from service.tracing.records import BlockTrace, SiteTrace, Write, note_failed_write
@@ -111,9 +114,13 @@ class BufferActor(Actor):
         clock: Clock,
         status: Status,
         telemetry: Telemetry,
+        keys: RememberedKeys,
         tracing: Tracing | None = None,
     ) -> None:
         self._journal = journal
+        self._keys = keys
+        self._stored: list[SegmentInfo] = []
+        """Segments whose blocks are in ClickHouse and that are kept for the keys in them, for now."""
         self._inserter = inserter
         self._limits = limits
         self._clock = clock
@@ -141,7 +148,9 @@ class BufferActor(Actor):
 
     async def on_start(self) -> None:
         """Queue what an earlier process, or an earlier self, left in the journal."""
-        self._journal.rotate()
+        rotated = self._journal.rotate()
+        if rotated is not None:  # of an earlier self, which may not have come to note the keys
+            self._keys.add(self._journal.keys(rotated))
         for segment in self._journal.pending():
             self._waiting.append(_Waiting(segment, BlockTrigger.REPLAY, None, None))
         self._status.events_waiting = sum(block.events for block in self._waiting)
@@ -157,6 +166,9 @@ class BufferActor(Actor):
                 case Append():
                     continue
                 case Tick(now=now):
+                    self._keys.forget_old()
+                    if self._stored:
+                        self._let_go()
                     if self._open and now - self._opened_at >= self._limits.max_age_s:
                         self._close(BlockTrigger.AGE)
                     self._resume(now)
@@ -172,9 +184,10 @@ class BufferActor(Actor):
         if not entries:
             return
         payloads = [encode_entry(entry) for entry in entries]
+        keys = _keys(accepted)
         began = self._tracing.now() if self._tracing is not None else 0
         try:
-            self._journal.append(payloads)
+            self._journal.append(payloads, keys)
             await self._sync()
         except JournalError as error:
             self._status.journal_error = str(error)
@@ -187,6 +200,8 @@ class BufferActor(Actor):
             # The segment may take nothing more; the next append begins another.
             self._close(BlockTrigger.FAILURE)
             return
+        if keys:
+            self._keys.add(keys.values())
         now = self._clock()
         if not self._open:
             self._opened_at = self._status.opened_at = now
@@ -267,7 +282,8 @@ class BufferActor(Actor):
             case Inserted():
                 block = self._waiting.popleft()
                 segment = block.segment
-                self._journal.remove(segment)
+                self._stored.append(segment)
+                self._let_go()
                 self._status.events_waiting -= segment.records
                 now = self._clock()
                 for arrived_at, events in block.arrivals.moments:
@@ -285,6 +301,18 @@ class BufferActor(Actor):
             self._flushes.remove(waiting)
             waiting[2].reply(waiting[1])
         self._insert_next()
+
+    def _let_go(self) -> None:
+        """Delete the segments of blocks that are stored, once the keys in them are remembered elsewhere."""
+        try:
+            self._keys.save()
+        except JournalError as error:
+            if len(self._stored) == 1:
+                log.error("Stored blocks stay in the journal, their keys cannot be saved: %s", error)
+            return
+        for segment in self._stored:
+            self._journal.remove(segment)
+        self._stored.clear()
 
     def _resume(self, now: float) -> None:
         """Queue the postponed blocks once the quarantine may have room, behind all others."""
@@ -308,6 +336,18 @@ class BufferActor(Actor):
         waiting = sum(block.events for block in self._waiting) + len(self._open)
         if waiting:
             log.info("%d events wait in the journal for the next start", waiting)
+
+
+def _keys(envelopes: list[Envelope]) -> dict[int, bytes]:
+    """Give the keys of all entries of some appends, by the entry's place among them."""
+    keys: dict[int, bytes] = {}
+    first = 0
+    for envelope in envelopes:
+        append = envelope.message
+        if append.keys:
+            keys.update((first + place, key) for place, key in append.keys.items())
+        first += len(append.entries)
+    return keys
 
 
 def _traces(envelopes: list[Envelope]) -> Iterator[SiteTrace]:

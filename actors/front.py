@@ -18,7 +18,16 @@ from actors.status import Status
 from service.ingestion.event import Event, Tables
 from service.ingestion.request import Request
 from service.ingestion.spam import is_spam_referrer
-from service.ingestion.verdict import BUFFERED, Buffered, Dropped, DropReason, Retry, RetryReason, Verdict
+from service.ingestion.verdict import (
+    BUFFERED,
+    Buffered,
+    Dropped,
+    DropReason,
+    Repeated,
+    Retry,
+    RetryReason,
+    Verdict,
+)
 from service.telemetry import Telemetry
 from service.tracing.records import RequestTrace, SiteTrace
 
@@ -196,6 +205,8 @@ class FrontActor(Actor):
         match verdict:
             case Buffered():
                 self._telemetry.emit_telemetry_buffered(event)
+            case Repeated():
+                self._telemetry.emit_telemetry_repeated()
             case Dropped(reason=reason):
                 self._telemetry.emit_telemetry_dropped(event, reason)
             case Retry(reason=reason):

@@ -23,6 +23,7 @@ from service.ingestion.published import Published
 from service.ingestion.verdict import DropReason
 from service.journal import Journal
 from service.quarantine import Quarantine
+from service.remembered_keys import RememberedKeys
 from service.sites.cache import SiteCache
 from service.telemetry import Telemetry, catalogue
 from service.telemetry.figures import Measured
@@ -68,6 +69,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     budget: SessionBudget
     salts: SaltBook
     site_cache: SiteCache
+    keys: RememberedKeys
     journal: Journal
     quarantine: Quarantine
     geo: Published[Geolocator]
@@ -112,6 +114,8 @@ class Measures:
         yield Measured(catalogue.SESSIONS_EVICTED, budget.evicted)
         yield Measured(catalogue.EVENTS_WAITING, status.events_waiting)
         yield Measured(catalogue.EVENTS_INSERTED, status.events_inserted)
+        yield Measured(catalogue.KEYS_REMEMBERED, len(seen.keys))
+        yield Measured(catalogue.KEYS_FORGOTTEN, seen.keys.forgotten)
         yield Measured(catalogue.BLOCKS_REJECTED, status.blocks_rejected)
         yield Measured(catalogue.BLOCKS_POSTPONED, status.blocks_postponed)
         yield Measured(catalogue.QUARANTINE_ROWS, seen.quarantine.rows)

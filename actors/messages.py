@@ -4,7 +4,7 @@ Imperative names are orders or questions; past participles are facts told. Messa
 front to site to buffer to inserter, so that no two actors can wait for each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -174,6 +174,8 @@ class Append(Struct, frozen=True):
     entries: Sequence[Entry]
     traces: Sequence[SiteTrace] = ()
     """Of those entries whose way is followed."""
+    keys: Mapping[int, bytes] | None = None
+    """The keys of idempotent senders, by the place of their entry; None when there are none."""
 
 
 class Flush(Struct, frozen=True):

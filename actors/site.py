@@ -9,7 +9,7 @@ once they are durable; until then the change of the sessions can be taken back. 
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import ClassVar
 
 from msgspec import Struct
@@ -32,10 +32,11 @@ from actors.session_book import SessionBook, SessionBudget, Undo
 from service.clock import Clock, stopwatch
 from service.ingestion.event import Context, Event, Tables, run_steps, run_steps_timed
 from service.ingestion.gate import RateLimit, check_gate
+from service.ingestion.idempotency import digest_key
 from service.ingestion.rows import Entry
 from service.ingestion.shields import CompiledShields, compile_shields
 from service.ingestion.site import Site
-from service.ingestion.verdict import BUFFERED, Dropped, DropReason, Retry, RetryReason, Verdict
+from service.ingestion.verdict import BUFFERED, REPEATED, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.sites.cache import SiteCache
 from service.telemetry import Telemetry
 from service.tracing.records import SiteTrace
@@ -60,6 +61,8 @@ class SiteSurroundings(Struct, frozen=True):
     budget: SessionBudget
     clock: Clock
     buffer: Ref[Append]
+    keys: Container[bytes]
+    """The digests of the keys under which events were stored."""
     epochs: "itertools.count[int]"
     """Numbers that only grow, so that a new life of a site is never taken for its old one."""
     new_session_id: Callable[[], int]
@@ -71,14 +74,21 @@ class SiteSurroundings(Struct, frozen=True):
     """Seconds without an event after which a site without sessions is let go."""
 
 
+Repeats = dict[bytes, list[Envelope]]
+"""By the digest of a key whose event is on its way to the journal: who sent it again meanwhile."""
+
+
 class Appending(Envelope):
     """Rows on their way to the buffer, whose answer or crash is the verdict of those who wait for them."""
 
-    __slots__ = ("_senders", "undo", "written")
+    __slots__ = ("_repeats", "_senders", "undo", "written")
 
-    def __init__(self, append: Append, senders: Sequence[Envelope], undo: Undo) -> None:
+    def __init__(
+        self, append: Append, senders: Sequence[Envelope], undo: Undo, repeats: Repeats | None
+    ) -> None:
         super().__init__(append)
         self._senders = senders
+        self._repeats = repeats
         self.undo = undo
         """What takes the changes of the sessions back."""
         self.written: bool | None = None
@@ -104,13 +114,19 @@ class Appending(Envelope):
     def refuse(self, verdict: Verdict) -> None:
         """Tell the senders that nothing of their events is kept."""
         self.written = False
-        for sender in self._senders:
-            sender.reply(verdict)
+        self._answer(verdict, verdict)
 
     def _accept(self) -> None:
         self.written = True
+        self._answer(BUFFERED, REPEATED)
+
+    def _answer(self, verdict: Verdict, repeated: Verdict) -> None:
         for sender in self._senders:
-            sender.reply(BUFFERED)
+            sender.reply(verdict)
+        if self._repeats is not None and self.message.keys:
+            for key in self.message.keys.values():
+                for sender in self._repeats.pop(key):
+                    sender.reply(repeated)
 
 
 class SiteActor(Actor):
@@ -126,6 +142,7 @@ class SiteActor(Actor):
         "_id",
         "_last_used",
         "_rate_limit",
+        "_repeats",
         "_sessions",
         "_shields",
         "_site",
@@ -145,6 +162,8 @@ class SiteActor(Actor):
         self._epoch = next(around.epochs)
         self._unsettled: deque[Appending] | None = None
         """Appends that may still be refused, oldest first."""
+        self._repeats: Repeats | None = None
+        """None until the first event with a key."""
         self._last_used = around.clock()
 
     async def on_start(self) -> None:
@@ -161,6 +180,7 @@ class SiteActor(Actor):
         entries: list[Entry] = []
         senders: list[Envelope] = []
         traces: list[SiteTrace] = []
+        keys: dict[int, bytes] = {}
         taken = 0
         for envelope in envelopes:
             match envelope.message:
@@ -168,8 +188,16 @@ class SiteActor(Actor):
                     self._last_used = now
                     if trace is not None:
                         taken = trace.take_up(taken)
+                    key = None
+                    if event.request.key is not None:
+                        key = digest_key(self._id, event.request.key)
+                        if self._is_repeat(key, envelope):
+                            continue
                     verdict = self._judge(event, now)
                     if isinstance(verdict, Entry):
+                        if key is not None:
+                            keys[len(entries)] = key
+                            self._await_repeats(key)
                         # From here on the journal decides, and the sender waits for its word.
                         envelope.claim()
                         entries.append(verdict)
@@ -190,7 +218,7 @@ class SiteActor(Actor):
                 case Tick(now=tick):
                     self._tick(tick, alone=len(envelopes) == 1)
         if entries:
-            self._append(entries, senders, traces)
+            self._append(Append(self._id, self._epoch, entries, traces, keys or None), senders)
 
     async def on_stop(self, reason: object) -> None:
         """Give the session budget back."""
@@ -263,12 +291,25 @@ class SiteActor(Actor):
             )
         return context
 
-    def _append(
-        self, entries: Sequence[Entry], senders: Sequence[Envelope], traces: Sequence[SiteTrace]
-    ) -> None:
+    def _is_repeat(self, key: bytes, envelope: Envelope) -> bool:
+        """Answer an event that was stored before, or have it wait for the one that is on its way."""
+        if key in self._around.keys:
+            envelope.reply(REPEATED)
+            return True
+        if self._repeats is None or key not in self._repeats:
+            return False
+        envelope.claim()
+        self._repeats[key].append(envelope)
+        return True
+
+    def _await_repeats(self, key: bytes) -> None:
+        if self._repeats is None:
+            self._repeats = {}
+        self._repeats[key] = []
+
+    def _append(self, append: Append, senders: Sequence[Envelope]) -> None:
         assert self._sessions is not None, "entries come out of sessions"
-        append = Append(self._id, self._epoch, entries, traces)
-        appending = Appending(append, senders, self._sessions.take_undo())
+        appending = Appending(append, senders, self._sessions.take_undo(), self._repeats)
         if not self._around.buffer.offer(appending):
             self._sessions.roll_back(appending.undo)
             appending.refuse(OVERLOADED)

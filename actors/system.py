@@ -51,6 +51,7 @@ from service.ingestion.verdict import Retry, RetryReason
 from service.insertion import Retried
 from service.journal import Journal
 from service.quarantine import Quarantine
+from service.remembered_keys import RememberedKeys
 from service.sites.cache import SiteCache
 from service.sites.store import SiteStore
 from service.telemetry import Measured, Telemetry
@@ -101,6 +102,7 @@ class System:
         quarantine: Quarantine,
         tables: Tables,
         telemetry: Telemetry,
+        keys: RememberedKeys,
         clock: Clock,
         settings: SystemSettings,
         memories: dict[int, bytes] | None = None,
@@ -113,6 +115,7 @@ class System:
         self._quarantine = quarantine
         self._tables = tables
         self._telemetry = telemetry
+        self._keys = keys
         self._tracing = tracing
         self._clock = clock
         self._settings = settings
@@ -154,6 +157,7 @@ class System:
             budget=self._budget,
             salts=self._salts,
             site_cache=self._site_cache,
+            keys=keys,
             journal=journal,
             quarantine=quarantine,
             geo=tables.geo,
@@ -196,6 +200,7 @@ class System:
                 self._clock,
                 self._status,
                 self._telemetry,
+                self._keys,
                 self._tracing,
             ),
         )
@@ -207,6 +212,7 @@ class System:
             budget=self._budget,
             clock=self._clock,
             buffer=buffer,
+            keys=self._keys,
             epochs=self._sites.lives,
             new_session_id=lambda: random.getrandbits(64),
             memories=self._memories,

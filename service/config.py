@@ -219,6 +219,16 @@ class Config(Struct, frozen=True, kw_only=True):
         About("Live sessions of all sites in memory; when full, the oldest are forgotten.", unit="sessions"),
     ] = 1_000_000
 
+    idempotency_max_keys: Annotated[
+        int,
+        Meta(ge=1_000, le=100_000_000),
+        About(
+            "Keys of senders (`x-idempotency-key`, `id` in a batch) that are remembered for 24 hours; when "
+            "full, the oldest are forgotten.",
+            unit="keys",
+        ),
+    ] = 500_000
+
     geo_database: Annotated[
         Path | None,
         About(

@@ -20,7 +20,7 @@ import fcntl
 import logging
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -49,6 +49,9 @@ __all__ = ["LOCK_FILE", "Durability", "Journal", "JournalStatistics", "SegmentIn
 Durability = Literal["memory", "os", "fsync"]
 
 LOCK_FILE: Final = "lock"
+
+Remember = Callable[[Iterable[bytes]], None]
+"""Takes keys of idempotent senders that were found in records."""
 
 log: Final = logging.getLogger(__name__)
 
@@ -106,11 +109,13 @@ class Journal:
         max_bytes: int,
         now: clock.Clock = clock.wall,
         fdatasync: Callable[[int], None] = os.fdatasync,
+        remember: Remember = lambda _: None,
     ) -> Self:
         """Take the folder over, making it if need be, and find what an earlier process left: ``pending``.
 
-        Reads every segment once, which takes a while after a long outage of the database. Raises
-        JournalLocked when another process owns the folder, JournalError when it cannot be used.
+        Reads every segment once, which takes a while after a long outage of the database; ``remember`` is
+        given the keys in them. Raises JournalLocked when another process owns the folder, JournalError when
+        it cannot be used.
         """
         try:
             make_folder(folder)
@@ -118,7 +123,7 @@ class Journal:
         except OSError as error:
             raise translated(error, folder) from error
         try:
-            journal._recover()
+            journal._recover(remember)
         except OSError as error:
             journal.close()
             raise translated(error, folder) from error
@@ -127,14 +132,18 @@ class Journal:
             raise
         return journal
 
-    def append(self, payloads: Sequence[bytes]) -> None:
+    def append(self, payloads: Sequence[bytes], keys: Mapping[int, bytes] | None = None) -> None:
         """Write payloads made by ``record.encode_entry`` in one piece; with ``os`` they now survive kill -9.
 
-        Raises JournalFull (the limit or the disk is reached) or JournalError; none of them is kept then.
+        ``keys`` are those of idempotent senders, by the place of their payload. Raises JournalFull (the limit
+        or the disk is reached) or JournalError; none of them is kept then.
         """
         if not payloads:
             return
-        data = b"".join(map(record.frame, payloads))
+        if keys:
+            data = b"".join(record.frame(payload, keys.get(at)) for at, payload in enumerate(payloads))
+        else:
+            data = b"".join(map(record.frame, payloads))
         if self._bytes + len(data) > self._max_bytes:
             raise JournalFull(
                 f"The journal is full: {self._bytes} of {self._max_bytes} bytes, {len(data)} do not fit."
@@ -192,6 +201,10 @@ class Journal:
         if problem:
             self._without_tail(known, data[end:], records=len(entries), problem=problem)
         return entries
+
+    def keys(self, segment: SegmentInfo) -> list[bytes]:
+        """Give the keys in the records of a closed segment. Raises JournalError."""
+        return record.read_records(self._data(segment)).keys
 
     def remove(self, segment: SegmentInfo) -> None:
         """Delete a closed segment, because its block is stored. Removing it twice is no error.
@@ -285,7 +298,7 @@ class Journal:
         self._closed[segment.sequence] = segment
         self._closed_bytes += segment.bytes
 
-    def _recover(self) -> None:
+    def _recover(self, remember: Remember) -> None:
         for path in sorted(self._folder.glob("*.gh")):
             if path.stat().st_size <= record.HEADER_BYTES:
                 path.unlink()  # begun and never appended to
@@ -303,6 +316,7 @@ class Journal:
                 segment = self._without_tail(segment, tail, records=segment.records, problem=found.problem)
             if segment.records:
                 self._keep(segment)
+                remember(found.keys)
         self._recover_progress()
 
     def _recover_progress(self) -> None:

@@ -198,12 +198,12 @@ def decode_records(data: bytes) -> tuple[list[Entry], int, str]:
     found = record.read_records(data)
     entries: list[Entry] = []
     end = 0
-    for payload in found.payloads:
+    for payload, payload_end in zip(found.payloads, found.ends, strict=True):
         try:
             entries.append(record.decode_entry(payload))
         except record.RecordError as error:
             return entries, end, str(error)
-        end += record.FRAME_BYTES + len(payload)
+        end = payload_end
     return entries, end, found.problem or ""
 
 

@@ -22,7 +22,13 @@ from service.cli.context import SITES_FILE
 from service.cli.folder import admin_socket, prepare_folder
 from service.cli.measuring import exporting, metrics_listener, sources, wants_measures
 from service.cli.preparation import Preparation
-from service.cli.stores import JOURNAL_FOLDER, load_configured_tables, open_clickhouse, open_quarantine
+from service.cli.stores import (
+    load_configured_tables,
+    open_clickhouse,
+    open_journal,
+    open_keys,
+    open_quarantine,
+)
 from service.clock import wall
 from service.config import Config, split_address
 from service.http.admin import admin_app
@@ -33,7 +39,6 @@ from service.http.listener import Listener, admin_runner
 from service.http.settings import Build, PublicSettings
 from service.http.tokens import SENDER_TOKEN_FILE, ensure_token
 from service.ingestion.user_agent import UserAgents
-from service.journal import Journal
 from service.sites.provisioning import StoreProvisioning
 from service.sites.sqlite import SqliteSiteStore
 from service.snapshot import take_snapshot, write_snapshot
@@ -77,9 +82,8 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
     rest_s = (config.shutdown_deadline_s - drain_s) / OTHERS
     async with AsyncExitStack() as stack:
         prepare_folder(config.data_dir)
-        journal = Journal.open(
-            config.data_dir / JOURNAL_FOLDER, durability=config.durability, max_bytes=config.journal_max_bytes
-        )
+        keys = open_keys(config)
+        journal = open_journal(config, keys)
         stack.callback(journal.close)
         quarantine = open_quarantine(config)
         telemetry = Telemetry(detailed=wants_measures(config))
@@ -104,6 +108,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             quarantine=quarantine,
             tables=loaded.tables,
             telemetry=telemetry,
+            keys=keys,
             clock=wall,
             settings=_system_settings(config),
             memories=take_snapshot(config.data_dir / SNAPSHOT_FILE, now=wall()),

@@ -3,12 +3,11 @@
 from msgspec import Struct, structs
 
 from service.cli.folder import prepare_folder
-from service.cli.stores import JOURNAL_FOLDER, open_clickhouse, open_quarantine
+from service.cli.stores import open_clickhouse, open_journal, open_keys, open_quarantine
 from service.clickhouse.store import BlockTrigger
 from service.clock import wall
 from service.config import Config
 from service.insertion import build_block, insert
-from service.journal import Journal
 from service.progress import RowTable
 
 
@@ -34,11 +33,11 @@ async def replay_journal(config: Config) -> Replayed:
     stays so, and the rest stays in the journal.
     """
     prepare_folder(config.data_dir)
-    journal = Journal.open(
-        config.data_dir / JOURNAL_FOLDER, durability=config.durability, max_bytes=config.journal_max_bytes
-    )
+    keys = open_keys(config)
+    journal = open_journal(config, keys)
     done = Replayed()
     try:
+        keys.save()
         quarantine = open_quarantine(config)
         async with open_clickhouse(config) as store:
             for segment in journal.pending():

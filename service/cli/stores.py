@@ -7,9 +7,12 @@ from typing import Final
 from service.cli.folder import prepare_folder
 from service.clickhouse.connect import open_store
 from service.clickhouse.migrations import MigratableStore
+from service.clock import wall
 from service.config import Config
 from service.ingestion.user_agent import UserAgentParser
+from service.journal import Journal
 from service.quarantine import QUARANTINE_FOLDER, Quarantine
+from service.remembered_keys import KEYS_FOLDER, RememberedKeys
 from service.tables import WatchedTables, load_tables
 
 JOURNAL_FOLDER: Final = "journal"
@@ -44,6 +47,25 @@ def open_quarantine(config: Config) -> Quarantine:
         config.data_dir / QUARANTINE_FOLDER,
         max_bytes=config.quarantine_max_bytes,
         sync=config.durability == "fsync",
+    )
+
+
+def open_keys(config: Config) -> RememberedKeys:
+    """Give the remembered keys, for the process that holds the journal's lock. Raises JournalError."""
+    limit = config.idempotency_max_keys
+    if config.durability == "memory":
+        return RememberedKeys(None, limit=limit, sync=False, clock=wall)
+    folder = config.data_dir / KEYS_FOLDER
+    return RememberedKeys.open(folder, limit=limit, sync=config.durability == "fsync", clock=wall)
+
+
+def open_journal(config: Config, keys: RememberedKeys) -> Journal:
+    """Take the journal over, and remember the keys in it. Raises JournalLocked and JournalError."""
+    return Journal.open(
+        config.data_dir / JOURNAL_FOLDER,
+        durability=config.durability,
+        max_bytes=config.journal_max_bytes,
+        remember=keys.add,
     )
 
 

@@ -18,6 +18,7 @@ from service.wire.forwarded import Lookup, resolve_ip_class, resolve_remote_ip
 from service.wire.reply import Reply, error_view, errors_reply, event_reply
 
 EVENT_PATH: Final = "/api/event"
+KEY_HEADER: Final = "x-idempotency-key"
 NOT_FOUND: Final = 404
 NOT_ACCEPTABLE: Final = 406
 OVERRIDING_METHODS: Final = frozenset({"PUT", "PATCH", "DELETE"})
@@ -43,6 +44,8 @@ class Sender(NamedTuple):
     remote_ip: str
     ip_class: str | None
     user_agent: str | None
+    key: str | None
+    """By which it marks this event, to send it again without harm."""
 
 
 class EventIntake:
@@ -64,6 +67,7 @@ class EventIntake:
             remote_ip=resolve_remote_ip(header, peer, self._proxies)[0],
             ip_class=resolve_ip_class(header, peer, self._proxies),
             user_agent=header("user-agent"),
+            key=header(KEY_HEADER),
         )
 
     def understand(
@@ -73,7 +77,7 @@ class EventIntake:
 
         ``wanted`` is the ``_format`` parameter of the query, None when it has none.
         """
-        kind, content_type, accept, takes_json, remote_ip, ip_class, user_agent = sender
+        kind, content_type, accept, takes_json, remote_ip, ip_class, user_agent, key = sender
         event = decode_body(b"" if kind is BodyKind.ABSENT else body, kind, content_type)
         if kind in KINDS_READ_FIRST:
             if isinstance(event, Refused):
@@ -93,6 +97,7 @@ class EventIntake:
             remote_ip=remote_ip,
             user_agent=user_agent,
             ip_class=ip_class,
+            key=key,
         )
         return Refusal(errors_reply(built)) if isinstance(built, list) else built
 

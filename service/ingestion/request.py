@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from service.ingestion import money, props, url
+from service.ingestion.idempotency import KEY_MESSAGE, is_key
 from service.ingestion.raw_event import RawEvent, choose
 from service.ingestion.text import (
     WHITE_SPACE,
@@ -110,6 +111,8 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     interactive: bool = True
     tracker_script_version: int = 0
     """As sent, modulo 65536 (reference 10.4)."""
+    key: str | None = None
+    """By which its sender marks what is the same event, however often it is sent."""
 
 
 class FieldError(Struct, frozen=True):
@@ -127,6 +130,7 @@ def build_request(
     user_agent: str | None,
     ip_class: str | None,
     back_dated: bool = False,
+    key: str | None = None,
 ) -> Request | list[FieldError]:
     """Check every field and make a Request, or say all that is wrong; never raises."""
     errors: list[FieldError] = []
@@ -139,6 +143,8 @@ def build_request(
     pairs = _find_props(raw, name, pathname, errors)
     scroll_depth, engagement_time = _find_engagement(raw, errors) if name == ENGAGEMENT else (0, 0)
     domains = _find_domains(raw, location, errors)
+    if key is not None and not is_key(key):
+        errors.append(FieldError("idempotency_key", KEY_MESSAGE))
     if errors:
         return errors
     referrer = choose(raw.r, raw.referrer)
@@ -162,6 +168,7 @@ def build_request(
         revenue=None if money_sent is None else _find_revenue(money_sent),
         interactive=(raw.i is not False and raw.interactive is not False) or name in SYSTEM_EVENTS,
         tracker_script_version=raw.v % _SCRIPT_VERSIONS if type(raw.v) is int else 0,
+        key=key,
     )
 
 

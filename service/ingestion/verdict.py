@@ -43,6 +43,10 @@ class Buffered(Struct, frozen=True):
     """The event is in the journal: it will be in ClickHouse."""
 
 
+class Repeated(Struct, frozen=True):
+    """An event with this key is in the journal, or was; this one is not stored again."""
+
+
 class Dropped(Struct, frozen=True):
     """The event was judged and will not be stored."""
 
@@ -55,7 +59,8 @@ class Retry(Struct, frozen=True):
     reason: RetryReason
 
 
-Verdict = Buffered | Dropped | Retry
+Verdict = Buffered | Repeated | Dropped | Retry
 
 BUFFERED: Final = Buffered()
 """The one Buffered; there is nothing to tell two of them apart."""
+REPEATED: Final = Repeated()

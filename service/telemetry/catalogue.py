@@ -68,6 +68,27 @@ EVENTS_DROPPED: Final = Metric(
     "slow, see `gatehouse.mailbox.age` and `gatehouse.event_loop.lag`; `invalid`: a bug, please "
     "report it.",
 )
+EVENTS_REPEATED: Final = Metric(
+    name="gatehouse.events.repeated",
+    kind="counter",
+    unit="{event}",
+    meaning="Events that were stored before, under the same key of their sender; not stored again.",
+    advice="Many: senders do not get their answers in time, see `http.server.request.duration`.",
+)
+KEYS_REMEMBERED: Final = Metric(
+    name="gatehouse.keys.remembered",
+    kind="gauge",
+    unit="{key}",
+    meaning="Keys of idempotent senders that are remembered, of 24 hours.",
+    advice="Near the setting `idempotency_max_keys`: see `gatehouse.keys.forgotten`.",
+)
+KEYS_FORGOTTEN: Final = Metric(
+    name="gatehouse.keys.forgotten",
+    kind="counter",
+    unit="{key}",
+    meaning="Keys that were forgotten before 24 hours were over, because there were too many.",
+    advice="Above 0: a retry may be stored twice; raise `idempotency_max_keys` (some 85 bytes a key).",
+)
 EVENTS_REFUSED: Final = Metric(
     name=telemetry_event_refused(),
     kind="counter",
@@ -453,7 +474,10 @@ BUILD_INFO: Final = Metric(
 CATALOGUE: Final = (
     EVENTS_BUFFERED,
     EVENTS_DROPPED,
+    EVENTS_REPEATED,
     EVENTS_REFUSED,
+    KEYS_REMEMBERED,
+    KEYS_FORGOTTEN,
     EVENTS_WAITING,
     EVENTS_INSERTED,
     EVENT_DELAY,

@@ -70,6 +70,7 @@ class Telemetry:
         self.buffered = 0
         self.dropped: dict[DropReason, int] = dict.fromkeys(DropReason, 0)
         self.refused: dict[RetryReason, int] = dict.fromkeys(RetryReason, 0)
+        self.repeated = 0
         self.tally_overflow = 0
         """Counts that were folded into ``(other)`` because there were too many different keys."""
         self._tally: dict[tuple[int, str, str, int], int] = {}
@@ -94,6 +95,10 @@ class Telemetry:
         """Count one event of one domain that was judged and will not be stored."""
         self.dropped[reason] += 1
         self._count(event, f"dropped_{reason}")
+
+    def emit_telemetry_repeated(self) -> None:
+        """Count one event of one domain that was stored before, under the same key."""
+        self.repeated += 1
 
     def emit_telemetry_refused(self, reason: RetryReason) -> None:
         """Count one event of one domain that was not judged; it is in no site's statistics."""
@@ -163,6 +168,7 @@ class Telemetry:
     def measure(self) -> Iterable[Measured]:
         """Give all of it to the exporter."""
         yield Measured(catalogue.EVENTS_BUFFERED, self.buffered)
+        yield Measured(catalogue.EVENTS_REPEATED, self.repeated)
         for dropped, count in self.dropped.items():
             yield Measured(catalogue.EVENTS_DROPPED, count, {"reason": dropped.value})
         for refused, count in self.refused.items():

@@ -24,7 +24,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from service.clock import ClockNs, monotonic_ns, wall_ns
-from service.ingestion.verdict import Buffered, Verdict
+from service.ingestion.verdict import Buffered, Repeated, Verdict
 from service.telemetry import Measured, catalogue
 from service.tracing.records import (
     FAILED_STATUS,
@@ -288,7 +288,7 @@ def _verdict(verdict: Verdict | None) -> Attributes:
     if verdict is None:
         return {}
     name = type(verdict).__name__.lower()
-    if isinstance(verdict, Buffered):
+    if isinstance(verdict, Buffered | Repeated):
         return {"gatehouse.verdict": name}
     return {"gatehouse.verdict": name, "gatehouse.reason": str(verdict.reason)}
 

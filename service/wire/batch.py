@@ -1,7 +1,8 @@
 """``POST /api/events``: many events of a trusted sender in one body, and a verdict for each. Gatehouse's own.
 
 - The body is a JSON list, or JSON values one a line (NDJSON); at most 1,000 items in 8 MB.
-- An item has the fields of an event (reference 3.2) and perhaps ``timestamp``, ``ip`` and ``user_agent``.
+- An item has the fields of an event (reference 3.2) and perhaps ``timestamp``, ``ip`` and ``user_agent``, and
+  an ``id``: one that was stored in the last 24 hours is not stored again.
 - An item that is wrong is ``invalid`` by itself; the others are not held up by it.
 - ``timestamp``: seconds since 1970, or ISO 8601 text, UTC where it names no zone. Up to 72 h back; up to 60 s
   ahead it is taken for a fast clock and becomes now.
@@ -17,10 +18,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from service.ingestion.idempotency import KEY_MESSAGE, is_key
 from service.ingestion.raw_event import RawEvent
 from service.ingestion.request import FieldError, Request, build_request
 from service.ingestion.text import has_at_most_bytes
-from service.ingestion.verdict import Buffered, Dropped, Verdict
+from service.ingestion.verdict import Buffered, Dropped, Repeated, Verdict
 from service.wire import strict_json
 from service.wire.forwarded import parse_address
 from service.wire.reply import JSON, RETRY_AFTER, Reply, errors_by_field, errors_reply
@@ -59,6 +61,7 @@ class BatchItem(RawEvent):
     timestamp: Any = None
     ip: Any = None
     user_agent: Any = None
+    id: Any = None
 
 
 class Invalid(Struct, frozen=True):
@@ -137,6 +140,7 @@ def _build(part: bytes, *, now: float, remote_ip: str, user_agent: str | None) -
         user_agent=agent,
         ip_class=None,
         back_dated=timestamp < int(now),
+        key=_find_key(item.id, errors),
     )
     if isinstance(built, list):
         errors += built
@@ -191,6 +195,16 @@ def _find_user_agent(value: Any, fallback: str | None, errors: list[FieldError])
     return fallback
 
 
+def _find_key(value: Any, errors: list[FieldError]) -> str | None:
+    if value is None:
+        return None
+    key = str(value) if type(value) is int else value
+    if isinstance(key, str) and is_key(key):
+        return key
+    errors.append(FieldError("id", KEY_MESSAGE))
+    return None
+
+
 def _result(outcome: Outcome) -> dict[str, object]:
     """Describe one item: by its worst verdict, and by domain where it has several."""
     if isinstance(outcome, Invalid):
@@ -206,6 +220,8 @@ def _result(outcome: Outcome) -> dict[str, object]:
 def _describe(verdict: Verdict) -> dict[str, object]:
     if isinstance(verdict, Buffered):
         return {"verdict": "buffered"}
+    if isinstance(verdict, Repeated):
+        return {"verdict": "buffered", "repeated": True}
     return {"verdict": "dropped" if isinstance(verdict, Dropped) else "retry", "reason": verdict.reason}
 
 

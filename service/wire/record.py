@@ -9,8 +9,10 @@ Constraints, which the reader relies on:
 - A record is u32 length, u32 checksum, then the body: one version byte and the payload. The length counts the
   body; it is at least 2 and at most ``MAX_BODY_BYTES``. The checksum is the CRC-32 of the body, started from
   the length, so that a wrong length shows too.
-- The payload of version 1 is one ``rows.Entry`` in MessagePack, every struct an array of its fields in their
+- The payload is one ``rows.Entry`` in MessagePack, every struct an array of its fields in their
   order, none left out. A field added to ``rows`` therefore needs a new version and a reader for the old one.
+- The body of version 2 has the 16 bytes of the sender's key (``ingestion.idempotency``) before the payload.
+  Records without a key are of version 1, so that they can be read by a Gatehouse that knows no keys.
 - A record is read whole or not at all: a reader stops at the first byte that does not fit and never guesses
   behind it. Bytes that end inside a record are *torn* (the writer died in the middle), all else is *damaged*.
 
@@ -27,11 +29,13 @@ from zlib import crc32
 
 import msgspec
 
+from service.ingestion.idempotency import DIGEST_BYTES
 from service.ingestion.rows import ClickhouseEvent, ClickhouseSession, Entry, SessionAttributes, Text
 
 MAGIC: Final = b"GATEHJNL"
 FORMAT_VERSION: Final = 1
 RECORD_VERSION: Final = 1
+KEYED_VERSION: Final = 2
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 """Several times the largest entry that a request within its limits can make; a longer length is damage."""
@@ -42,10 +46,14 @@ _HEADER: Final = Layout("<8sH16sQ")
 _CHECKSUM: Final = Layout("<I")
 _FRAME: Final = Layout("<II")
 _VERSION: Final = bytes([RECORD_VERSION])
+_KEYED: Final = bytes([KEYED_VERSION])
 
 HEADER_BYTES: Final = _HEADER.size + _CHECKSUM.size
 FRAME_BYTES: Final = _FRAME.size + len(_VERSION)
-"""What a record adds to its payload."""
+"""What a record without a key adds to its payload."""
+
+KEYED_BYTES: Final = len(_KEYED) + DIGEST_BYTES
+"""Before the payload in the body of a record with a key."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -71,6 +79,10 @@ class Records(NamedTuple):
     payloads: list[bytes]
     clean_end: int
     problem: Problem | None
+    ends: list[int]
+    """The offset behind each payload's record."""
+    keys: list[bytes]
+    """Of the records that have one."""
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -107,12 +119,12 @@ def decode_header(buffer: bytes) -> Header:
 # --- records
 
 
-def frame(payload: bytes) -> bytes:
+def frame(payload: bytes, key: bytes | None = None) -> bytes:
     """Make a record of a payload. Raises RecordError when it is empty or too long to be read again."""
-    length = len(payload) + 1
-    if not MIN_BODY_BYTES <= length <= MAX_BODY_BYTES:
+    body = _VERSION + payload if key is None else _KEYED + key + payload
+    length = len(body)
+    if not payload or length > MAX_BODY_BYTES:
         raise RecordError(f"a record of {length} bytes is outside {MIN_BODY_BYTES}..{MAX_BODY_BYTES}")
-    body = _VERSION + payload
     return _FRAME.pack(length, _checksum(length, body)) + body
 
 
@@ -122,16 +134,25 @@ def read_records(buffer: bytes, offset: int = 0) -> Records:
     Never raises for content, whatever the bytes.
     """
     payloads: list[bytes] = []
+    ends: list[int] = []
+    keys: list[bytes] = []
     while offset < len(buffer):
-        step = _read_record(buffer, offset)
-        if isinstance(step, Problem):
-            return Records(payloads, offset, step)
-        payloads.append(step)
-        offset += FRAME_BYTES + len(step)
-    return Records(payloads, offset, None)
+        body = _read_body(buffer, offset)
+        if isinstance(body, Problem):
+            return Records(payloads, offset, body, ends, keys)
+        if body[0] == RECORD_VERSION:
+            payloads.append(body[1:])
+        elif body[0] == KEYED_VERSION and len(body) > KEYED_BYTES:
+            keys.append(body[1:KEYED_BYTES])
+            payloads.append(body[KEYED_BYTES:])
+        else:
+            return Records(payloads, offset, Problem.UNKNOWN_VERSION, ends, keys)
+        offset += _FRAME.size + len(body)
+        ends.append(offset)
+    return Records(payloads, offset, None, ends, keys)
 
 
-def _read_record(buffer: bytes, offset: int) -> bytes | Problem:
+def _read_body(buffer: bytes, offset: int) -> bytes | Problem:
     begin = offset + _FRAME.size
     if begin > len(buffer):
         return Problem.TORN
@@ -141,11 +162,7 @@ def _read_record(buffer: bytes, offset: int) -> bytes | Problem:
     if begin + length > len(buffer):
         return Problem.TORN
     body = buffer[begin : begin + length]
-    if checksum != _checksum(length, body):
-        return Problem.DAMAGED
-    if body[0] != RECORD_VERSION:
-        return Problem.UNKNOWN_VERSION
-    return body[1:]
+    return body if checksum == _checksum(length, body) else Problem.DAMAGED
 
 
 def _checksum(length: int, body: bytes) -> int:

@@ -13,13 +13,15 @@ import msgspec
 from msgspec import Struct
 
 from service.ingestion.request import FieldError
-from service.ingestion.verdict import BUFFERED, Buffered, Retry, Verdict
+from service.ingestion.verdict import BUFFERED, Buffered, Dropped, Retry, Verdict
 from service.wire.accept import choose_format
 
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json; charset=utf-8"
 HTML: Final = "text/html; charset=utf-8"
 
+REPEATED_HEADER: Final = "x-gatehouse-repeated"
+"""For how many domains the event was stored before, under the same key."""
 DROPPED_HEADER: Final = "x-plausible-dropped"
 REASONS_HEADER: Final = "x-gatehouse-dropped"
 
@@ -60,13 +62,17 @@ def event_reply(outcomes: Sequence[tuple[str, Verdict]], *, with_reasons: bool) 
     """
     if len(outcomes) == 1 and outcomes[0][1] is BUFFERED:
         return OK
-    dropped = [(domain, verdict) for domain, verdict in outcomes if not isinstance(verdict, Buffered)]
-    if not dropped:
+    others = [(domain, verdict) for domain, verdict in outcomes if not isinstance(verdict, Buffered)]
+    if not others:
         return OK
+    dropped = [(domain, verdict) for domain, verdict in others if isinstance(verdict, Dropped | Retry)]
+    repeated = len(others) - len(dropped)
+    headers = [(REPEATED_HEADER, str(repeated))] if repeated else []
     if len(dropped) == len(outcomes) and all(isinstance(verdict, Retry) for _, verdict in dropped):
         return TRY_AGAIN
-    headers = [(DROPPED_HEADER, str(len(dropped)))]
-    if with_reasons:
+    if dropped:
+        headers.append((DROPPED_HEADER, str(len(dropped))))
+    if dropped and with_reasons:
         headers.append((REASONS_HEADER, _reasons((domain, verdict.reason) for domain, verdict in dropped)))
     return Reply(OK.status, OK.content_type, OK.body, tuple(headers))
 

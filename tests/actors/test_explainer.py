@@ -20,6 +20,7 @@ from service.ingestion.verdict import (
     Buffered,
     Dropped,
     DropReason,
+    Repeated,
     Retry,
     RetryReason,
     Verdict,
@@ -273,8 +274,10 @@ def _words(verdict: Verdict) -> tuple[str, str | None]:
             return "buffered", None
         case Dropped(reason=reason):
             return "dropped", reason.value
-        case retry:
-            return "retry", retry.reason.value
+        case Retry(reason=reason):
+            return "retry", reason.value
+        case Repeated():
+            pytest.fail("no event has a key here")
 
 
 def _compare(told: Explanation, running: RunningSystem) -> None:

@@ -61,7 +61,36 @@ PAGES = "SELECT pathname AS page FROM events_v2 ORDER BY toUInt32(substring(path
 VISITS = "SELECT toInt64(sum(sign)) AS visits, toInt64(sum(sign * events)) AS events FROM sessions_v2"
 
 
+def send_again(gatehouse: GatehouseProcess) -> list[bool]:
+    """Send all numbered events under keys of their own; gives which of them were stored before."""
+    told = []
+    for number in range(EVENTS):
+        event = {"n": "pageview", "u": f"https://{SITE}/{number}", "d": SITE}
+        reply = gatehouse.post_event(event, {"x-idempotency-key": f"event-{number}"})
+        assert (reply.status, reply.headers.get("x-gatehouse-dropped")) == (202, None)
+        told.append("x-gatehouse-repeated" in reply.headers)
+    return told
+
+
 class TestServiceKilled:
+    @pytest.mark.parametrize("are_inserted", [False, True], ids=["in the journal", "in ClickHouse"])
+    def test_senders_try_again(
+        self, are_inserted: bool, clickhouse: ClickhouseServer, tmp_path: Path
+    ) -> None:
+        """Who has lost the answers to kill -9 sends all of it again under the same keys: stored once."""
+        with running_gatehouse(tmp_path / "gatehouse", native(clickhouse) | LATE) as gatehouse:
+            gatehouse.add_site(SITE)
+            before = send_again(gatehouse)
+            if are_inserted:
+                gatehouse.flush()
+            gatehouse.kill()
+            gatehouse.start()
+            after = send_again(gatehouse)
+            gatehouse.flush()
+
+            assert (before, after) == ([False] * EVENTS, [True] * EVENTS)
+            assert gatehouse.query(PAGES) == each_once(EVENTS)
+
     @pytest.mark.parametrize("store", ["native", "embedded"])
     def test_before_the_insert(self, store: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
         """What was acknowledged and not yet inserted at kill -9 is stored once by the next process."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors.runtime import ActorStopped
-from service.ingestion.verdict import Dropped, DropReason, Retry, RetryReason
+from service.ingestion.verdict import REPEATED, Dropped, DropReason, Retry, RetryReason
 from service.wire.batch import MAX_BODY_BYTES
 from tests.support.public_server import (
     NOW,
@@ -64,6 +64,26 @@ async def test_each_item_gets_its_verdict() -> None:
         "invalid": 1,
         "retry": 1,
     }
+
+
+async def test_items_with_an_id() -> None:
+    """An id is text or a number; one that was stored before is buffered, and said to be repeated."""
+    system = ScriptedSystem({"old.com": REPEATED})
+    wrong: list[Any] = ["", "a b", True, 1.5, [], {}]
+    items = [
+        {**EVENT, "id": "a"},
+        {**EVENT, "id": 7},
+        {**EVENT, "id": "a", "d": "old.com"},
+        *({**EVENT, "id": value} for value in wrong),
+    ]
+    async with public_server(system) as server:
+        response = await send(server, items)
+
+    results = response.json()["results"]
+    assert [request.key for request in system.requests] == ["a", "7", "a"]
+    assert results[:3] == [*[{"verdict": "buffered"}] * 2, {"verdict": "buffered", "repeated": True}]
+    assert response.json()["buffered"] == 3
+    assert [list(result["errors"]) for result in results[3:]] == [["id"]] * len(wrong)
 
 
 async def test_lines_are_a_batch_too() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from actors.runtime import ActorStopped
 from service.http.app import public_app, public_runner
 from service.http.settings import Build, PublicSettings
-from service.ingestion.verdict import Dropped, DropReason, Retry, RetryReason
+from service.ingestion.verdict import REPEATED, Dropped, DropReason, Retry, RetryReason
 from service.telemetry import Telemetry
 from service.wire.forwarded import TrustedProxies
 from tests.support.public_server import (
@@ -531,3 +531,35 @@ async def test_no_bytes_in_a_request_are_a_500(pieces: list[bytes]) -> None:
                 received = await server.exchange(sent)
 
                 assert not received or 400 <= parse_response(received).status < 500
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "told"),
+    [
+        ({}, 202, {}),
+        ({"X-Idempotency-Key": "a"}, 202, {}),
+        ({"X-Idempotency-Key": "a b"}, 400, {}),
+        ({"X-Idempotency-Key": "x" * 201}, 400, {}),
+        ({"X-Idempotency-Key": "again"}, 202, {"x-gatehouse-repeated": "1"}),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/event", "/api/event?x=1"], ids=["short way", "aiohttp"])
+async def test_keys(path: str, headers: dict[str, str], status: int, told: dict[str, str]) -> None:
+    """A key is handed on as it is; one that cannot be a key is an error; a repeat is told in a header."""
+    system = ScriptedSystem({"e.com": REPEATED} if "again" in headers.values() else {})
+    async with public_server(system) as server:
+        response = await server.send(
+            "POST",
+            path,
+            b'{"n":"pageview","u":"https://e.com/","d":"e.com"}',
+            {"Content-Type": "text/plain", **headers},
+        )
+
+    assert response.status == status
+    assert {name: value for name, value in response.headers.items() if "gatehouse" in name} == told
+    if status == 202:
+        assert [request.key for request in system.requests] == [headers.get("X-Idempotency-Key")]
+    else:
+        assert response.json() == {
+            "errors": {"idempotency_key": ["should be 1 to 200 visible ASCII character(s)"]}
+        }

@@ -17,6 +17,7 @@ from service.ingestion.user_agent import UserAgents
 from service.ingestion.verdict import Buffered, Verdict
 from service.journal import Durability, Journal
 from service.quarantine import Quarantine
+from service.remembered_keys import RememberedKeys
 from service.sites.records import Limits, ShieldKind, ShieldRule, SiteRecord, TrackerScriptConfiguration
 from service.sites.sqlite import SqliteSiteStore
 from service.snapshot import take_snapshot, write_snapshot
@@ -100,6 +101,7 @@ class RunningSystem:
         referrer: str | None = None,
         interactive: bool = True,
         user_agent: str = FIREFOX,
+        key: str | None = None,
     ) -> Request:
         """Give a request of a visitor for now, or a back-dated one for ``at``."""
         return Request(
@@ -114,6 +116,7 @@ class RunningSystem:
             pathname=pathname,
             referrer=referrer,
             interactive=interactive,
+            key=key,
         )
 
 
@@ -144,6 +147,7 @@ async def running_system(
     clock: SetClock | None = None,
     journal_max_bytes: int = 2**30,
     quarantine_max_bytes: int = 2**30,
+    max_keys: int = 100_000,
     durability: Durability = "os",
     domains: Sequence[str] = ("example.com",),
     refreshed: Sequence[Refreshable] = (),
@@ -156,7 +160,10 @@ async def running_system(
     clock = SetClock(NOON) if clock is None else clock
     sites = SqliteSiteStore(folder / "sites.sqlite3", clock=clock)
     await sites.start()
-    journal = Journal.open(folder / "journal", durability=durability, max_bytes=journal_max_bytes)
+    keys = RememberedKeys.open(folder / "keys", limit=max_keys, sync=False, clock=clock)
+    journal = Journal.open(
+        folder / "journal", durability=durability, max_bytes=journal_max_bytes, remember=keys.add
+    )
     telemetry = Telemetry()
     system = System(
         site_store=sites,
@@ -165,6 +172,7 @@ async def running_system(
         quarantine=Quarantine.open(folder / "quarantine", max_bytes=quarantine_max_bytes, sync=False),
         tables=tables() if user_agents is None else replace(tables(), user_agents=user_agents),
         telemetry=telemetry,
+        keys=keys,
         clock=clock,
         settings=settings,
         memories=take_snapshot(folder / "sessions.snapshot", now=clock.now),

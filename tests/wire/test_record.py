@@ -1,5 +1,8 @@
 """The journal's file format: what is written comes back, and what is not whole never does."""
 
+import struct
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,13 +64,23 @@ class TestEntry:
             record.decode_entry(payload)
 
 
+KEYS = st.none() | st.binary(min_size=16, max_size=16)
+
+
 class TestRecords:
     @given(PAYLOADS)
     def test_round_trip(self, payloads: list[bytes]) -> None:
         """Records written back to back are read in order, up to the last byte."""
         buffer = b"".join(map(record.frame, payloads))
 
-        assert record.read_records(buffer) == (payloads, len(buffer), None)
+        found = record.read_records(buffer)
+
+        assert (found.payloads, found.clean_end, found.problem, found.keys) == (
+            payloads,
+            len(buffer),
+            None,
+            [],
+        )
 
     @given(PAYLOADS, st.data())
     def test_cut(self, payloads: list[bytes], data: st.DataObject) -> None:
@@ -82,7 +95,7 @@ class TestRecords:
 
         found = record.read_records(buffer[:cut])
 
-        assert found == (payloads[:complete], clean_end, None if clean_end == cut else Problem.TORN)
+        assert found[:3] == (payloads[:complete], clean_end, None if clean_end == cut else Problem.TORN)
 
     @given(PAYLOADS.filter(bool), st.data())
     def test_changed_byte(self, payloads: list[bytes], data: st.DataObject) -> None:
@@ -108,15 +121,31 @@ class TestRecords:
         """A stretch of zeros, as a crashed file system leaves it, is damage and no record."""
         whole = record.frame(b"kept")
 
-        assert record.read_records(whole + bytes(64)) == ([b"kept"], len(whole), Problem.DAMAGED)
+        assert record.read_records(whole + bytes(64))[:3] == ([b"kept"], len(whole), Problem.DAMAGED)
 
     def test_unknown_version(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A whole record of a later version is told apart from damage."""
         with monkeypatch.context() as later:
-            later.setattr(record, "_VERSION", b"\x02")
+            later.setattr(record, "_VERSION", b"\x03")
             written = record.frame(b"later")
 
-        assert record.read_records(written) == ([], 0, Problem.UNKNOWN_VERSION)
+        assert record.read_records(written)[:3] == ([], 0, Problem.UNKNOWN_VERSION)
+
+    @given(st.lists(st.tuples(st.binary(min_size=1, max_size=40), KEYS), max_size=8))
+    def test_keys(self, records: list[tuple[bytes, bytes | None]]) -> None:
+        """Records with and without a key are read as they were written, and so are the keys."""
+        found = record.read_records(b"".join(record.frame(payload, key) for payload, key in records))
+
+        assert found.problem is None
+        assert found.payloads == [payload for payload, _ in records]
+        assert found.keys == [key for _, key in records if key is not None]
+
+    def test_record_with_a_key_and_nothing_else(self) -> None:
+        """Too short for a key and a payload: no version that is known."""
+        body = bytes([record.KEYED_VERSION]) + bytes(record.KEYED_BYTES - 1)
+        written = struct.pack("<II", len(body), zlib.crc32(body, len(body))) + body
+
+        assert record.read_records(written)[:3] == ([], 0, Problem.UNKNOWN_VERSION)
 
     @pytest.mark.parametrize("size", [0, record.MAX_BODY_BYTES])
     def test_size_limits(self, size: int) -> None:

@@ -16,7 +16,7 @@ MAX_REMEMBERED_BYTES: Final = 2048
 TURN_S: Final = 60.0
 """How often the older generation is forgotten."""
 
-_OF_ONE_REQUEST: Final = ("traceparent", "x-request-id")
+_OF_ONE_REQUEST: Final = ("traceparent", "x-idempotency-key", "x-request-id")
 """A head with one of these never comes again."""
 
 

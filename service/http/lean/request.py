@@ -39,6 +39,7 @@ _READ: Final = (
     "User-Agent",
     "Accept",
     "X-Request-Id",
+    "X-Idempotency-Key",
     "Traceparent",
     "X-Plausible-IP",
     "X-Plausible-IP-Type",
