@@ -15,14 +15,19 @@ from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter
-from typing import cast
+from typing import Final, Literal, cast, get_args
 
 import msgspec
 import uvloop
 
-from benchmarks.traffic import make_requests
+from benchmarks.traffic import make_batches, make_new_visitors, make_requests
+
+Traffic = Literal["known", "new", "batches"]
+"""500 visitors that come again, visitors that are all new, or the events of the 500 in batches of 500."""
 
 CONNECTIONS = 64
+BATCH_CONNECTIONS: Final = 2
+"""As many as fill the mailbox of one site: the load is of one."""
 WARM_UP_S = 2.0
 LAST_ANSWERS_S = 5.0
 """How long the load waits for answers after its last request."""
@@ -30,6 +35,7 @@ ACCEPTED = 202
 HEAD_END = b"\r\n\r\n"
 LENGTH = b"\r\ncontent-length:"
 DROPPED = b"\r\nx-plausible-dropped:"
+JSON: Final = b"\r\ncontent-type: application/json"
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -37,6 +43,7 @@ class Window(msgspec.Struct, frozen=True):
 
     seconds: float
     answered: int
+    """Events that were answered."""
     p50_ms: float
     p99_ms: float
     cpu_s: float
@@ -57,23 +64,40 @@ class Load(msgspec.Struct, frozen=True):
     """Requests without an answer when the load gave up."""
 
 
+class Totals(msgspec.Struct):
+    """What the answer to a batch says of its events, as far as it is looked at."""
+
+    buffered: int
+    dropped: int
+
+
 class Tally:
     """Counts answers; latencies only while the window is open."""
 
     def __init__(self) -> None:
         self.statuses: Counter[int] = Counter()
+        self.acknowledged = 0
         self.dropped = 0
+        self.answered = 0
+        """Events that were answered while the window was open."""
         self.unanswered = 0
         self.latencies_s = array("d")
         self.measuring = False
         self.sending = True
 
-    def count(self, status: int, latency_s: float, *, dropped: bool) -> None:
+    def count(self, status: int, latency_s: float, totals: Totals) -> None:
         """Count one answer."""
         self.statuses[status] += 1
-        self.dropped += dropped
+        if status == ACCEPTED:
+            self.acknowledged += totals.buffered
+            self.dropped += totals.dropped
         if self.measuring:
+            self.answered += totals.buffered + totals.dropped
             self.latencies_s.append(latency_s)
+
+
+BUFFERED_ONE: Final = Totals(1, 0)
+DROPPED_ONE: Final = Totals(0, 1)
 
 
 class Connection(asyncio.Protocol):
@@ -104,11 +128,16 @@ class Connection(asyncio.Protocol):
         head = self._received[:end].lower()
         length_at = head.find(LENGTH)
         length = int(head[length_at + len(LENGTH) :].split(b"\r\n", 1)[0]) if length_at >= 0 else 0
-        if len(self._received) < end + len(HEAD_END) + length:
+        body = self._received[end + len(HEAD_END) :]
+        if len(body) < length:
             return
         self._received = b""
         self._under_way = False
-        self._tally.count(int(head[9:12]), perf_counter() - self._sent_at, dropped=DROPPED in head)
+        if JSON in head:
+            totals = msgspec.json.decode(body, type=Totals)
+        else:
+            totals = DROPPED_ONE if DROPPED in head else BUFFERED_ONE
+        self._tally.count(int(head[9:12]), perf_counter() - self._sent_at, totals)
         if self._tally.sending:
             self._send()
         else:
@@ -136,14 +165,30 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
 
 
-async def run_load(*, host: str, port: int, domain: str, seconds: float, watch_pid: int | None) -> Load:
+def endless(traffic: Traffic, *, host: str, domain: str, token: str) -> Iterator[bytes]:
+    """Give the requests, over and over; ``token`` is that of senders of batches."""
+    if traffic == "new":
+        return make_new_visitors(host=host, domain=domain)
+    if traffic == "batches":
+        return cycle(make_batches(host=host, domain=domain, token=token))
+    return cycle(make_requests(host=host, domain=domain))
+
+
+async def run_load(
+    requests: Iterator[bytes],
+    *,
+    host: str,
+    port: int,
+    connections_number: int,
+    seconds: float,
+    watch_pid: int | None,
+) -> Load:
     """Send events for ``seconds`` after the warm-up, and wait for the last answers."""
     loop = asyncio.get_running_loop()
     tally = Tally()
-    requests = cycle(make_requests(host=f"{host}:{port}", domain=domain))
     connections = [
         (await loop.create_connection(lambda: Connection(requests, tally), host, port))[1]
-        for _ in range(CONNECTIONS)
+        for _ in range(connections_number)
     ]
     await asyncio.sleep(WARM_UP_S)
     cpu_before, began = cpu_seconds(watch_pid), perf_counter()
@@ -156,7 +201,7 @@ async def run_load(*, host: str, port: int, domain: str, seconds: float, watch_p
         connection.stop_waiting()
     return Load(
         window=_window(tally, lasted, cpu_s),
-        acknowledged=tally.statuses[ACCEPTED] - tally.dropped,
+        acknowledged=tally.acknowledged,
         dropped=tally.dropped,
         statuses={str(status): count for status, count in sorted(tally.statuses.items())},
         unanswered=tally.unanswered,
@@ -174,14 +219,14 @@ def cpu_seconds(pid: int | None) -> float:
 
 def _window(tally: Tally, seconds: float, cpu_s: float) -> Window:
     latencies = sorted(tally.latencies_s)
-    answered = len(latencies)
+    answers = len(latencies)
 
     def percentile_ms(share: float) -> float:
-        return latencies[min(answered - 1, int(answered * share))] * 1000 if answered else 0.0
+        return latencies[min(answers - 1, int(answers * share))] * 1000 if answers else 0.0
 
     return Window(
         seconds=seconds,
-        answered=answered,
+        answered=tally.answered,
         p50_ms=percentile_ms(0.50),
         p99_ms=percentile_ms(0.99),
         cpu_s=cpu_s,
@@ -196,12 +241,18 @@ def main() -> None:
     parser.add_argument("--domain", default="bench.example")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--watch-pid", type=int, help="measure the CPU time of this process")
+    parser.add_argument("--traffic", choices=get_args(Traffic), default="known")
+    parser.add_argument("--token", default="", help="the sender token, for batches")
     options = parser.parse_args()
+    requests = endless(
+        options.traffic, host=f"{options.host}:{options.port}", domain=options.domain, token=options.token
+    )
     load = uvloop.run(
         run_load(
+            requests,
             host=options.host,
             port=options.port,
-            domain=options.domain,
+            connections_number=BATCH_CONNECTIONS if options.traffic == "batches" else CONNECTIONS,
             seconds=options.seconds,
             watch_pid=options.watch_pid,
         )

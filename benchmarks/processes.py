@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.load import Load
+from benchmarks.load import Load, Traffic
 from tests.support.clickhouse import ClickhouseServer
 
 DOMAIN = "bench.example"
@@ -51,12 +51,17 @@ class Target:
         self.port = port
         self.pid = pid
 
-    def take_load(self, seconds: float) -> Load:
+    def take_load(self, seconds: float, traffic: Traffic = "known") -> Load:
         """Run the load against it, in a process of its own."""
         command = [sys.executable, "-m", "benchmarks.load", "--port", str(self.port), "--domain", DOMAIN]
         command += ["--seconds", str(seconds), "--watch-pid", str(self.pid)]
+        command += ["--traffic", traffic, "--token", self.find_token()]
         result = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         return msgspec.json.decode(result.stdout, type=Load)
+
+    def find_token(self) -> str:
+        """Give the token of senders of batches; empty where there is none."""
+        return ""
 
 
 class Service(Target):
@@ -69,6 +74,10 @@ class Service(Target):
         self._admin_port = admin_port
         self._data_dir = data_dir
         self._command = command
+
+    def find_token(self) -> str:
+        """Give the token of senders of batches."""
+        return (self._data_dir / "sender-token").read_text().strip()
 
     def flush(self) -> None:
         """Return when all that was acknowledged is in ClickHouse."""

@@ -15,12 +15,12 @@ from statistics import median
 import msgspec
 from msgspec import Struct
 
+from benchmarks import targets
 from benchmarks.load import CONNECTIONS, WARM_UP_S, Load
 from benchmarks.processes import Cores, running_bare, running_service, running_sink
 
 OWN_CORE_SHARE = 0.9
 """A full process that gets less of its core than this shares it with somebody."""
-RESULTS = Path(__file__).with_name("results")
 
 
 class Report(Struct, frozen=True):
@@ -33,6 +33,10 @@ class Report(Struct, frozen=True):
     service: list[Load]
     telling: list[Load]
     """The service with telemetry at its defaults, sent to a collector; the other one sends none."""
+    new: list[Load]
+    """The latter, every visitor new."""
+    batched: list[Load]
+    """The latter, in batches."""
     bare: list[Load]
     stored: int
     """Events in ClickHouse at the end."""
@@ -40,7 +44,24 @@ class Report(Struct, frozen=True):
     @property
     def acknowledged(self) -> int:
         """Events that the service said it has, over all rounds and warm-ups."""
-        return sum(load.acknowledged for load in (*self.service, *self.telling))
+        return sum(load.acknowledged for load in (*self.service, *self.telling, *self.new, *self.batched))
+
+    @property
+    def stored_share(self) -> float:
+        """Stored events over acknowledged ones."""
+        return self.stored / self.acknowledged if self.acknowledged else 0.0
+
+    @property
+    def figures(self) -> list[targets.Figure]:
+        """What there are targets for."""
+        return targets.judge(
+            silent=self.service,
+            telling=self.telling,
+            new=self.new,
+            batched=self.batched,
+            bare=self.bare,
+            stored_share=self.stored_share,
+        )
 
 
 def run(*, seconds: float, rounds: int, store: str, settings: Sequence[str]) -> Report:
@@ -49,6 +70,8 @@ def run(*, seconds: float, rounds: int, store: str, settings: Sequence[str]) -> 
     cores.pin_others()
     service_loads: list[Load] = []
     telling_loads: list[Load] = []
+    new_loads: list[Load] = []
+    batched_loads: list[Load] = []
     bare_loads: list[Load] = []
     with tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as name:
         folder = Path(name)
@@ -68,16 +91,24 @@ def run(*, seconds: float, rounds: int, store: str, settings: Sequence[str]) -> 
                 _say(f"round {number} of {rounds}: with telemetry, {WARM_UP_S:g} + {seconds:g} s ...")
                 telling_loads.append(telling.take_load(seconds))
                 telling.flush()
+                _say(f"round {number} of {rounds}: every visitor new, {WARM_UP_S:g} + {seconds:g} s ...")
+                new_loads.append(telling.take_load(seconds, "new"))
+                telling.flush()
+                _say(f"round {number} of {rounds}: in batches, {WARM_UP_S:g} + {seconds:g} s ...")
+                batched_loads.append(telling.take_load(seconds, "batches"))
+                telling.flush()
                 _say(f"round {number} of {rounds}: the bare handler, {WARM_UP_S:g} + {seconds:g} s ...")
                 bare_loads.append(bare.take_load(seconds))
             stored = service.stored_events() + telling.stored_events()
     return Report(
-        machine=f"{_processor()}, Python {platform.python_version()}",
+        machine=f"{_processor()}, {_memory_gib():.0f} GiB, Python {platform.python_version()}",
         cores=len({cores.measured, cores.others}),
         store=store,
         settings=settings,
         service=service_loads,
         telling=telling_loads,
+        new=new_loads,
+        batched=batched_loads,
         bare=bare_loads,
         stored=stored,
     )
@@ -113,25 +144,20 @@ def table(report: Report) -> str:
         )
         ratio = f"{ours / theirs:.2f}" if theirs else "-"
         lines.append(f"{name:18}{ours:>12{shape}}{telling:>14{shape}}{theirs:>12{shape}}{ratio:>9}")
-    lines += ["", *_conclusions(report)]
+    lines += ["", *_conclusions(report), "", *targets.show(report.figures, targets.last_result())]
     return "\n".join(lines)
 
 
 def _conclusions(report: Report) -> list[str]:
     """Say what became of the events, and what makes the figures doubtful."""
-    share = report.stored / report.acknowledged if report.acknowledged else 0.0
-    throughput, cpu = (
-        median(map(figure, report.telling)) / median(map(figure, report.service))
-        for figure in (events_per_second, cpu_us_per_event)
-    )
     lines = [
-        f"stored / acknowledged: {report.stored:,} / {report.acknowledged:,} = {share:.6f}",
-        f"with default telemetry / with telemetry off: {throughput:.3f} of the events/s,"
-        f" {cpu:.3f} of the CPU time",
+        f"stored / acknowledged: {report.stored:,} / {report.acknowledged:,} = {report.stored_share:.6f}"
     ]
     for name, loads in (
         ("gatehouse", report.service),
         ("telemetry on", report.telling),
+        ("new visitors", report.new),
+        ("batches", report.batched),
         ("bare", report.bare),
     ):
         odd = {status: count for load in loads for status, count in load.statuses.items() if status != "202"}
@@ -153,6 +179,10 @@ def _processor() -> str:
     return platform.machine()
 
 
+def _memory_gib() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
 def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
@@ -171,8 +201,7 @@ def main() -> None:
     as_json = msgspec.json.format(msgspec.json.encode(report)).decode()
     print(as_json if options.json else table(report))
     if options.save:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{options.save}.json").write_text(as_json + "\n")
+        targets.save(options.save, report.machine, report.settings, report.figures)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ A visitor's own events lie one round apart, further than there are connections, 
 
 import json
 from collections.abc import Iterator
+from itertools import count
+from random import Random
 
 VISITORS = 500
 PAGES = 40
@@ -52,6 +54,8 @@ NETWORKS = ("192.0.2", "198.51.100", "203.0.113")
 
 ROUNDS = ("pageview", "engagement", "pageview", "Signup", "engagement", "pageview", "engagement", "Download")
 TRACKER_VERSION = 24
+BATCH_EVENTS = 500
+NEW_USER_AGENTS = 2_000
 
 
 def make_requests(*, host: str, domain: str) -> list[bytes]:
@@ -61,6 +65,54 @@ def make_requests(*, host: str, domain: str) -> list[bytes]:
         for round_number, name in enumerate(ROUNDS)
         for visitor, body in _bodies(name, round_number, domain)
     ]
+
+
+def make_new_visitors(*, host: str, domain: str) -> Iterator[bytes]:
+    """Give page views without end, each of a visitor never seen, with one of 2,000 user agents."""
+    agents = [_made_up_user_agent(number) for number in range(NEW_USER_AGENTS)]
+    chance = Random(0)
+    for visitor in count():
+        page = visitor % PAGES
+        event = {
+            "n": "pageview",
+            "u": f"https://{domain}/articles/{page}",
+            "d": domain,
+            "r": REFERRERS[visitor % len(REFERRERS)],
+            "v": TRACKER_VERSION,
+        }
+        address = f"10.{visitor >> 16 & 255}.{visitor >> 8 & 255}.{visitor & 255}"
+        body = json.dumps(event, separators=(",", ":")).encode()
+        yield _head(host, agents[chance.randrange(NEW_USER_AGENTS)], address, len(body)) + body
+
+
+def make_batches(*, host: str, domain: str, token: str) -> list[bytes]:
+    """Give all events of the visitors as batches of a trusted sender."""
+    requests = []
+    for round_number, name in enumerate(ROUNDS):
+        items = [
+            json.loads(body)
+            | {"ip": _address(visitor), "user_agent": USER_AGENTS[visitor % len(USER_AGENTS)]}
+            for visitor, body in _bodies(name, round_number, domain)
+        ]
+        for first in range(0, len(items), BATCH_EVENTS):
+            body = json.dumps(items[first : first + BATCH_EVENTS], separators=(",", ":")).encode()
+            head = (
+                "POST /api/events HTTP/1.1\r\n"
+                f"Host: {host}\r\n"
+                f"Authorization: Bearer {token}\r\n"
+                "Content-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\n"
+                "\r\n"
+            )
+            requests.append(head.encode() + body)
+    return requests
+
+
+def _made_up_user_agent(number: int) -> str:
+    """Give one of many that are as long and as odd as real ones."""
+    model = f"SM-{chr(65 + number % 23)}{100 + number // 23}"
+    system = f"Mozilla/5.0 (Linux; Android {9 + number % 7}; {model})"
+    return f"{system} {_BLINK} Chrome/{90 + number % 51}.0.{number}.0 Mobile Safari/537.36"
 
 
 def _bodies(name: str, round_number: int, domain: str) -> Iterator[tuple[int, bytes]]:
@@ -81,15 +133,22 @@ def _bodies(name: str, round_number: int, domain: str) -> Iterator[tuple[int, by
 
 
 def _request(*, host: str, visitor: int, body: bytes) -> bytes:
-    address = f"{NETWORKS[visitor % len(NETWORKS)]}.{1 + visitor // len(NETWORKS)}"
+    return _head(host, USER_AGENTS[visitor % len(USER_AGENTS)], _address(visitor), len(body)) + body
+
+
+def _address(visitor: int) -> str:
+    return f"{NETWORKS[visitor % len(NETWORKS)]}.{1 + visitor // len(NETWORKS)}"
+
+
+def _head(host: str, user_agent: str, address: str, length: int) -> bytes:
     head = (
         "POST /api/event HTTP/1.1\r\n"
         f"Host: {host}\r\n"
-        f"User-Agent: {USER_AGENTS[visitor % len(USER_AGENTS)]}\r\n"
+        f"User-Agent: {user_agent}\r\n"
         f"X-Forwarded-For: {address}\r\n"
         "Content-Type: text/plain\r\n"
         "Accept: */*\r\n"
-        f"Content-Length: {len(body)}\r\n"
+        f"Content-Length: {length}\r\n"
         "\r\n"
     )
-    return head.encode() + body
+    return head.encode()

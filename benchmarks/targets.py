@@ -1,0 +1,102 @@
+"""What the benchmark is to reach, figure by figure, and what the last recorded run had."""
+
+from collections.abc import Sequence
+from datetime import date
+from math import inf
+from pathlib import Path
+from statistics import median
+
+import msgspec
+from msgspec import Struct
+
+from benchmarks.load import Load
+
+RESULTS = Path(__file__).with_name("results")
+
+
+class Figure(Struct, frozen=True):
+    """One figure beside its bound."""
+
+    name: str
+    value: float
+    bound: float
+    at_most: bool = False
+    """Whether the bound is the largest value that is good, not the smallest."""
+    exactly: bool = False
+    """Whether only the bound itself is good."""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the target is reached."""
+        if self.exactly:
+            return self.value == self.bound
+        return self.value <= self.bound if self.at_most else self.value >= self.bound
+
+
+class Result(Struct, frozen=True):
+    """A recorded run."""
+
+    day: str
+    machine: str
+    settings: Sequence[str]
+    figures: Sequence[Figure]
+
+
+def events_per_cpu_second(loads: Sequence[Load]) -> float:
+    """Give how many events a second of CPU time was enough for: events a second, on a core of its own."""
+    return median(load.window.answered / load.window.cpu_s if load.window.cpu_s else 0.0 for load in loads)
+
+
+def judge(
+    *,
+    silent: Sequence[Load],
+    telling: Sequence[Load],
+    new: Sequence[Load],
+    batched: Sequence[Load],
+    bare: Sequence[Load],
+    stored_share: float,
+) -> list[Figure]:
+    """Give the figures. ``silent`` sends no telemetry; the other loads of the service were with it."""
+    yardstick, single, in_batches = map(events_per_cpu_second, (bare, telling, batched))
+    return [
+        Figure("single events, times the bare handler", _share(single, yardstick), 1.4),
+        Figure(
+            "every visitor new, times the bare handler", _share(events_per_cpu_second(new), yardstick), 1.0
+        ),
+        Figure("CPU µs per event, everything included", 1e6 / single if single else inf, 30.0, at_most=True),
+        Figure("stored / acknowledged", stored_share, 1.0, exactly=True),
+        Figure("events in batches of 500, times single ones", _share(in_batches, single), 1.5),
+        Figure("with telemetry, times without", _share(single, events_per_cpu_second(silent)), 0.92),
+    ]
+
+
+def show(figures: Sequence[Figure], before: Result | None) -> list[str]:
+    """Give a line for each figure: its value, its bound, ``met`` or ``short``, and what it was before."""
+    known = {figure.name: figure.value for figure in before.figures} if before is not None else {}
+    lines = [f"{'target':46}{'':>9}{'bound':>12}{f'  {before.day}' if before else '':>14}"]
+    for figure in figures:
+        sign = "=" if figure.exactly else "≤" if figure.at_most else "≥"
+        was = f"{known[figure.name]:.2f}" if figure.name in known else ""
+        bound, verdict = f"{sign} {figure.bound:g}", "met" if figure.is_met else "short"
+        lines.append(f"{figure.name:46}{figure.value:>9.2f}{bound:>12}{was:>14}  {verdict}")
+    if before is not None:
+        lines.append(f"The dated column was recorded on: {before.machine}.")
+    return lines
+
+
+def last_result() -> Result | None:
+    """Give the latest recorded run; None when there is none."""
+    results = [msgspec.json.decode(path.read_bytes(), type=Result) for path in RESULTS.glob("*.json")]
+    return max(results, key=lambda result: result.day, default=None)
+
+
+def save(name: str, machine: str, settings: Sequence[str], figures: Sequence[Figure]) -> None:
+    """Record a run as ``benchmarks/results/NAME.json``."""
+    result = Result(date.today().isoformat(), machine, settings, figures)
+    RESULTS.mkdir(exist_ok=True)
+    text = msgspec.json.format(msgspec.json.encode(result)).decode()
+    (RESULTS / f"{name}.json").write_text(text + "\n")
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
