@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from service.errors import QuarantineFull
-from service.segment import make_folder, sync_folder, translated, write_at
+from service.segment import free_place, make_folder, sync_folder, translated, write_at
 from service.wire.record import RecordError, frame, read_records
 from service.wire.refused_row import RefusedRow, decode_refused, encode_refused
 
@@ -58,7 +58,7 @@ class Quarantine:
         content = path.read_bytes()
         found = read_records(content)
         if found.problem is not None:
-            tail = path.with_suffix(_DAMAGED_SUFFIX)
+            tail = free_place(path.with_suffix(_DAMAGED_SUFFIX), content[found.clean_end :])
             write_at(tail, content[found.clean_end :], at=0, sync=True)
             write_at(path, b"", at=found.clean_end, sync=True)
             log.warning(

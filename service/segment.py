@@ -209,7 +209,7 @@ def decode_records(data: bytes) -> tuple[list[Entry], int, str]:
 
 def set_aside(path: Path, reason: str) -> None:
     """Move a file that is no segment into ``damaged/``. Raises OSError."""
-    target = _damaged_folder(path.parent) / path.name
+    target = free_place(_damaged_folder(path.parent) / path.name, path.read_bytes())
     path.replace(target)
     log.error("journal: %s; it was moved to %s", reason, target)
 
@@ -219,8 +219,9 @@ def set_tail_aside(path: Path, segment: SegmentInfo, tail: bytes, reason: str) -
 
     The copy is complete before the original is cut: a crash in between only repeats it. Raises OSError.
     """
-    target = _damaged_folder(path.parent) / path.name
-    write_segment(target, segment, tail)
+    content = _with_header(segment, tail)
+    target = free_place(_damaged_folder(path.parent) / path.name, content)
+    _write_file(target, content)
     os.truncate(path, segment.bytes)
     log.warning(
         "journal: %s: its last %d bytes cannot be read (%s), they were moved to %s; %d records are good",
@@ -234,8 +235,19 @@ def set_tail_aside(path: Path, segment: SegmentInfo, tail: bytes, reason: str) -
 
 def write_segment(path: Path, segment: SegmentInfo, data: bytes) -> None:
     """Write a whole segment that holds the records ``data``, over whatever is there. Raises OSError."""
-    header = record.Header(id=segment.id, created_ms=segment.created_ms)
-    _write_file(path, record.encode_header(header) + data)
+    _write_file(path, _with_header(segment, data))
+
+
+def free_place(path: Path, content: bytes) -> Path:
+    """Give the path, or the same with a number, at which nothing is but the content, whole or begun.
+
+    What is damaged a second time must not take the place of what was set aside the first time.
+    """
+    place, number = path, 1
+    while place.exists() and not content.startswith(place.read_bytes()):
+        number += 1
+        place = path.with_name(f"{path.name}.{number}")
+    return place
 
 
 def write_at(path: Path, data: bytes, *, at: int, sync: bool) -> None:
@@ -276,6 +288,10 @@ def make_folder(folder: Path) -> None:
     """Make a folder that only its owner may enter. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(_FOLDER_MODE)
+
+
+def _with_header(segment: SegmentInfo, data: bytes) -> bytes:
+    return record.encode_header(record.Header(id=segment.id, created_ms=segment.created_ms)) + data
 
 
 def _create(path: Path, header: record.Header) -> int:

@@ -282,6 +282,28 @@ class TestDamage:
         assert aside[record.HEADER_BYTES :] == content[record.HEADER_BYTES + FRAME_BYTES :]
         assert reopened(folder) == [ONE]
 
+    def test_damaged_again(self, folder: Path) -> None:
+        """What was set aside the first time stays beside what is set aside later."""
+        journal = open_journal(folder)
+        append(journal, ONE, TWO, THREE)
+        journal.close()
+        (path,) = folder.glob("*.gh")
+        content = path.read_bytes()
+        cuts = [record.HEADER_BYTES + FRAME_BYTES + 20, record.HEADER_BYTES + 20]
+        for place in cuts:
+            damaged = bytearray(path.read_bytes())
+            damaged[place] ^= 1
+            path.write_bytes(damaged)
+            reopened(folder)
+
+        later, earlier = cuts[1] - 20, cuts[0] - 20
+        aside = {
+            file.name: file.read_bytes()[record.HEADER_BYTES :] for file in (folder / "damaged").iterdir()
+        }
+        assert set(aside) == {path.name, f"{path.name}.2"}
+        assert len(aside[path.name]) == len(content) - earlier
+        assert len(aside[f"{path.name}.2"]) == earlier - later
+
     @pytest.mark.parametrize(
         ("name", "content"),
         [

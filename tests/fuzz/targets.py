@@ -38,6 +38,7 @@ from service.wire.refused_row import RefusedRow, decode_refused, encode_refused
 from service.wire.reply import Reply
 from service.wire.snapshot import Memory, decode_memory, encode_memory
 from service.wire.traceparent import format_traceparent, parse_traceparent
+from tests.fuzz import heads, recovery
 from tests.support.entries import make_entry
 from tests.support.events import NOON, SITE, make_context, make_tables
 
@@ -201,6 +202,10 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     "snapshot": fuzz_snapshot,
     "refused_row": fuzz_refused_row,
     "traceparent": fuzz_traceparent,
+    "head": heads.fuzz_head,
+    "forwarded": heads.fuzz_forwarded,
+    "journal": recovery.fuzz_journal,
+    "quarantine": recovery.fuzz_quarantine,
 }
 
 
@@ -248,6 +253,14 @@ def seeds(name: str) -> list[bytes]:
         case "refused_row":
             row = RefusedRow("ab" * 16, "events", 3, 1_795_000_000_000, "Code: 469.", 0, entries[0].event)
             return [encode_refused(row)]
+        case "head":
+            return heads.HEAD_SEEDS
+        case "forwarded":
+            return heads.FORWARDED_SEEDS
+        case "journal":
+            return recovery.JOURNAL_SEEDS
+        case "quarantine":
+            return recovery.QUARANTINE_SEEDS
         case _:
             return [b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]
 
