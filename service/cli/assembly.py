@@ -129,6 +129,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             store=clickhouse,
             trusted_proxies=proxies,
             clock=wall,
+            telemetry=telemetry,
         )
         public = _public_app(config, system, proxies, loaded, telemetry, tracing)
         listeners = await _prepare_listeners(stack, config, public, admin_api, rest_s)

@@ -32,6 +32,7 @@ from service.http.admin_rules import RuleRoutes
 from service.http.admin_sites import SiteRoutes
 from service.http.shapes import refusal
 from service.sites.provisioning import Provisioning
+from service.telemetry import Telemetry
 from service.wire.forwarded import TrustedProxies
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -53,9 +54,12 @@ def admin_app(
     trusted_proxies: TrustedProxies,
     clock: Clock,
     tokens: KnownTokens | None,
+    telemetry: Telemetry,
 ) -> web.Application:
     """Give the admin API as an aiohttp application; without tokens whoever can connect may do all."""
-    middlewares = [_refuse_clearly] if tokens is None else [_refuse_clearly, admin_gate(tokens)]
+    middlewares = [_refuse_clearly]
+    if tokens is not None:
+        middlewares.append(admin_gate(tokens, clock=clock, count=telemetry.count_admin_refusal))
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(_name_server)
     app.router.add_routes(OperationRoutes(system, store).routes())

@@ -16,6 +16,11 @@ from service.errors import GatehouseError
 BACKLOG: Final = 1024
 """Connections that may wait to be accepted: a burst that the loop meets in the middle of its work."""
 
+MAX_ADMIN_LINE_BYTES: Final = 8192
+"""Security limit on the request line of an admin request, and on the value of one of its headers."""
+ADMIN_LINGER_S: Final = 1.0
+"""How long the rest of a refused body is read and thrown away, so that its sender sees the answer."""
+
 
 class Listener:
     """Serves the application of a runner; prepared before the system starts, so that listening is quick."""
@@ -66,4 +71,12 @@ class Listener:
 
 def admin_runner(app: web.Application, *, shutdown_timeout_s: float) -> web.AppRunner:
     """Give a runner of the admin API; what still works after the time is cut off."""
-    return web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=shutdown_timeout_s)
+    return web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=shutdown_timeout_s,
+        lingering_time=ADMIN_LINGER_S,
+        max_line_size=MAX_ADMIN_LINE_BYTES,
+        max_field_size=MAX_ADMIN_LINE_BYTES,
+    )

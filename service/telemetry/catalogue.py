@@ -462,6 +462,16 @@ SPANS_LOST: Final = Metric(
     meaning="Spans that the collector did not take.",
     advice="The collector is away or slow; the log says so once a minute. Events are not touched by it.",
 )
+ADMIN_REFUSALS: Final = Metric(
+    name="gatehouse.admin.refusals",
+    kind="counter",
+    unit="{request}",
+    attributes=("reason",),
+    meaning="Requests to the admin API that were turned away: `no_token`, `wrong_token`, `slowed` (too many "
+    "of these from one address), `read_only` (the token may not change things), `too_fast` (one token, too "
+    "often).",
+    advice="`wrong_token` or `slowed`: somebody tries tokens, or a script has one that was revoked.",
+)
 BUILD_INFO: Final = Metric(
     name="gatehouse.build.info",
     kind="gauge",
@@ -524,6 +534,7 @@ CATALOGUE: Final = (
     TRACES_CUT,
     SPAN_LINKS_CUT,
     SPANS_LOST,
+    ADMIN_REFUSALS,
     BUILD_INFO,
 )
 """In the order of the documentation: the way of an event."""

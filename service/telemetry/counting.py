@@ -85,6 +85,7 @@ class Telemetry:
         self._insert_retries: Counter[str] = Counter()
         self._rows_inserted: Counter[str] = Counter()
         self._rows_quarantined: Counter[str] = Counter()
+        self._admin_refusals: Counter[str] = Counter()
 
     def emit_telemetry_buffered(self, event: CountedEvent) -> None:
         """Count one event of one domain that is in the journal."""
@@ -165,6 +166,10 @@ class Telemetry:
         """Count rows that were set aside, because ClickHouse will never take them."""
         self._rows_quarantined[table] += rows
 
+    def count_admin_refusal(self, reason: str) -> None:
+        """Count a request that the admin API turned away before it was looked at."""
+        self._admin_refusals[reason] += 1
+
     def measure(self) -> Iterable[Measured]:
         """Give all of it to the exporter."""
         yield Measured(catalogue.EVENTS_BUFFERED, self.buffered)
@@ -185,6 +190,8 @@ class Telemetry:
             )
         for error, count in list(self._insert_retries.items()):
             yield Measured(catalogue.INSERT_RETRIES, count, {"error.type": error})
+        for reason, count in list(self._admin_refusals.items()):
+            yield Measured(catalogue.ADMIN_REFUSALS, count, {"reason": reason})
         for metric, counts in (
             (catalogue.ROWS_INSERTED, self._rows_inserted),
             (catalogue.ROWS_QUARANTINED, self._rows_quarantined),

@@ -24,6 +24,7 @@ OUTSIDE_THE_SYSTEM = {
     catalogue.TRACES_CUT,
     catalogue.SPAN_LINKS_CUT,
     catalogue.SPANS_LOST,
+    catalogue.ADMIN_REFUSALS,
 }
 """Measured by HTTP, the tables, the export and the tracing."""
 

@@ -14,6 +14,7 @@ from yarl import URL
 from service.errors import QueryFailed, StoreUnavailable
 from service.http.admin import admin_app
 from service.http.admin_tokens import prepare_admin_tokens
+from service.http.listener import admin_runner
 from service.http.tokens import ADMIN_TOKEN_FILE
 from service.sites.provisioning import StoreProvisioning
 from service.wire.forwarded import TrustedProxies
@@ -21,6 +22,7 @@ from tests.support.memory_store import MemoryStore
 from tests.support.running_system import RunningSystem, running_system
 
 TOKEN = "the-token-of-the-tests"
+STOP_S = 5.0
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -127,9 +129,10 @@ async def admin_server(folder: Path, *, socket: Path | None = None) -> AsyncIter
             store=store,
             trusted_proxies=TrustedProxies(("127.0.0.0/8",)),
             clock=running.clock,
+            telemetry=running.telemetry,
             tokens=prepare_admin_tokens(folder, now=running.clock()) if socket is None else None,
         )
-        runner = web.AppRunner(app, handle_signals=False)
+        runner = admin_runner(app, shutdown_timeout_s=STOP_S)
         await runner.setup()
         try:
             if socket is None:
