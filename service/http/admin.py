@@ -9,7 +9,7 @@ import logging
 from typing import Final, Protocol
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from actors.runtime import ActorError
 from service.clickhouse.store import ClickhouseStore
@@ -57,7 +57,7 @@ def admin_app(
     telemetry: Telemetry,
 ) -> web.Application:
     """Give the admin API as an aiohttp application; without tokens whoever can connect may do all."""
-    middlewares = [_refuse_clearly]
+    middlewares: list[Middleware] = [_refuse_clearly]
     if tokens is not None:
         middlewares.append(admin_gate(tokens, clock=clock, count=telemetry.count_admin_refusal))
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)

@@ -12,6 +12,7 @@ from service.ingestion.request import Request
 from service.insertion import Retried
 from service.sites.provisioning import StoreProvisioning
 from service.sites.sqlite import SqliteSiteStore
+from service.telemetry import Telemetry
 from service.wire.forwarded import TrustedProxies
 from tests.support.admin_server import TalkingStore
 from tests.support.public_server import ALL_WELL, Report
@@ -59,6 +60,7 @@ def test_page_names_every_route(tmp_path: Path) -> None:
         trusted_proxies=TrustedProxies(()),
         clock=wall,
         tokens=None,
+        telemetry=Telemetry(),
     )
     routes = {
         (route.method, re.sub(r"{(\w+)[^}]*}", r":\1", route.resource.canonical))
