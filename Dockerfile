@@ -12,10 +12,16 @@ FROM python:${PYTHON} AS build
 ARG EXTRAS=""
 RUN python -m venv /opt/gatehouse
 WORKDIR /build
+# Only what was pinned is installed, each file of it checked by its hash (`make lock`).
+COPY requirements ./requirements
+RUN pip install --no-cache-dir --require-hashes --requirement requirements/build.lock \
+    && if [ -n "${EXTRAS}" ]; then lock=embedded; else lock=run; fi \
+    && /opt/gatehouse/bin/pip install --no-cache-dir --require-hashes --requirement "requirements/${lock}.lock"
 COPY pyproject.toml README.md ./
 COPY service ./service
 COPY actors ./actors
-RUN /opt/gatehouse/bin/pip install --no-cache-dir ".${EXTRAS}"
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /opt/gatehouse/bin/pip install --no-cache-dir --no-deps /wheels/*.whl
 
 FROM python:${PYTHON}
 # A number, so that an orchestrator can see that it is not root; /data is the only place it writes to.

@@ -19,7 +19,7 @@ GATEHOUSE := $(BIN)/gatehouse --data-dir "$(DATA)"
 LISTEN := --listen 127.0.0.1:$(PORT) --admin-listen 127.0.0.1:$(ADMIN_PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint format types imports docs bench fuzz check clean
+.PHONY: help run test tools lint format types imports docs bench fuzz audit lock check clean
 
 help: ## list the chores
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -63,6 +63,17 @@ bench: $(VENV)/.installed-dev ## events a second on one core, beside a bare hand
 
 fuzz: $(VENV)/.installed-dev ## made-up bytes for all that reads what comes from outside or from a disk
 	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
+
+audit: $(VENV)/.installed-dev ## known holes in what the service is made of, when their list can be reached
+	@$(BIN)/python -m tests.support.audit
+
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 \
+	--no-emit-index-url --no-header --no-annotate
+
+lock: $(VENV)/.installed-dev ## pin what the container is made of, by hash, to the newest that pyproject.toml allows
+	$(LOCK) pyproject.toml --output-file requirements/run.lock
+	$(LOCK) pyproject.toml --extra embedded --output-file requirements/embedded.lock
+	echo "hatchling>=1.27" | $(LOCK) - --output-file requirements/build.lock
 
 clean: ## remove the virtual environment and all caches; keeps data
 	rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

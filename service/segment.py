@@ -239,12 +239,13 @@ def write_segment(path: Path, segment: SegmentInfo, data: bytes) -> None:
 
 
 def free_place(path: Path, content: bytes) -> Path:
-    """Give the path, or the same with a number, at which nothing is but the content, whole or begun.
+    """Give the path, or the same with a number, at which nothing is but the very same content.
 
-    What is damaged a second time must not take the place of what was set aside the first time.
+    What is damaged a second time must not take the place of what was set aside the first time. Nor must it
+    when it begins with the same bytes: those may be another record's.
     """
     place, number = path, 1
-    while place.exists() and not content.startswith(place.read_bytes()):
+    while place.exists() and place.read_bytes() != content:
         number += 1
         place = path.with_name(f"{path.name}.{number}")
     return place

@@ -103,3 +103,37 @@ def test_grafana_asks_the_containers() -> None:
     assert {"prometheus", clickhouse["jsonData"]["host"]} <= services.keys()
     assert clickhouse["jsonData"]["username"] == made["CLICKHOUSE_USER"]
     assert clickhouse["jsonData"]["defaultDatabase"] == made["CLICKHOUSE_DB"]
+
+
+def test_container_is_nobody() -> None:
+    """It runs as a number that is not root's, and nothing after that changes it."""
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    last_stage = lines[max(index for index, line in enumerate(lines) if line.startswith("FROM ")) :]
+    users = [line for line in last_stage if line.startswith("USER ")]
+
+    assert users == ["USER 10001:10001"]
+    assert not any(
+        line.startswith(("RUN ", "COPY ", "ADD ")) for line in last_stage[last_stage.index(users[0]) :]
+    )
+    assert "--mode=0700 /data" in "\n".join(last_stage)
+
+
+def test_container_cannot_write_or_gain() -> None:
+    """Its root is read-only, it has no capability, and no setuid program gives it any."""
+    service = read_yaml("compose.yaml")["services"]["gatehouse"]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "user", "devices", "pid", "network_mode", "ipc"} & service.keys()
+    assert not any("docker.sock" in str(volume) for volume in service["volumes"])
+
+
+def test_container_installs_only_what_is_pinned() -> None:
+    """Each pip in the image checks hashes, or installs what was built there."""
+    image = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    pips = re.findall(r"pip (?:install|wheel)[^&\n]*", image)
+
+    assert len(pips) == 4
+    assert all("--require-hashes" in pip or "--no-deps" in pip for pip in pips)
+    assert "!requirements\n" in (ROOT / ".dockerignore").read_text()

@@ -304,6 +304,20 @@ class TestDamage:
         assert len(aside[path.name]) == len(content) - earlier
         assert len(aside[f"{path.name}.2"]) == earlier - later
 
+    def test_damaged_again_by_the_same_bytes(self, folder: Path) -> None:
+        """A torn end that is the beginning of what is set aside later is no unfinished copy of it."""
+        journal = open_journal(folder)
+        append(journal, ONE)
+        journal.close()
+        (path,) = folder.glob("*.gh")
+        content = path.read_bytes()
+        unreadable = record.frame(b"no entry")
+        path.write_bytes(content + unreadable + unreadable[:3])
+        assert reopened(folder) == [ONE]
+
+        aside = [file.read_bytes()[record.HEADER_BYTES :] for file in sorted((folder / "damaged").iterdir())]
+        assert aside == [unreadable[:3], unreadable]
+
     @pytest.mark.parametrize(
         ("name", "content"),
         [

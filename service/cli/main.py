@@ -52,6 +52,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+OWNER_ONLY: Final = 0o077
+"""The umask of every command."""
+
 
 @app.callback()
 def root(
@@ -118,4 +121,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process with its exit code."""
     # A command says by itself what goes wrong; lines of the libraries below would say it twice. `serve` logs.
     logging.basicConfig(handlers=[logging.NullHandler()])
+    # Whatever is made by us or by a library (SQLite, ClickHouse inside the process) is its owner's only.
+    os.umask(OWNER_ONLY)
     app(args=None if arguments is None else list(arguments), prog_name="gatehouse")

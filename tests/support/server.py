@@ -41,16 +41,17 @@ class Reply(msgspec.Struct, frozen=True):
 class GatehouseProcess:
     """The service on a folder and on free ports, which both stay the same from one start to the next.
 
-    ``settings`` are any settings of the configuration, as texts.
+    ``settings`` are any settings of the configuration, as texts. ``umask`` is what the process begins with.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str], *, umask: int = -1) -> None:
         port, admin_port = free_ports(2)
         self.url = f"http://127.0.0.1:{port}"
         self.data_dir = folder / "data"
         self._public = f"127.0.0.1:{port}"
         self._admin = f"127.0.0.1:{admin_port}"
         self._folder = folder
+        self._umask = umask
         self._settings = {"listen": self._public, "admin_listen": self._admin, **settings}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -66,7 +67,12 @@ class GatehouseProcess:
         assert self._process is None, "it is running already"
         with (self._folder / "gatehouse.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command("serve"), cwd=self._folder, env=_environment(), stdout=log, stderr=log
+                self._command("serve"),
+                cwd=self._folder,
+                env=_environment(),
+                stdout=log,
+                stderr=log,
+                umask=self._umask,
             )
         deadline = time.monotonic() + START_LIMIT_S
         while not self._is_ready():
@@ -119,13 +125,17 @@ class GatehouseProcess:
 
     def admin(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         """Ask the admin API; gives the JSON of a success and fails on anything else."""
+        reply = self.ask_admin(method, path, msgspec.json.encode(body or {}))
+        assert reply.status == http.HTTPStatus.OK, f"{method} {path}: {reply.status} {reply.body!r}"
+        return reply.json()
+
+    def ask_admin(self, method: str, path: str, body: bytes) -> Reply:
+        """Ask the admin API with a body of any bytes; gives whatever it answers."""
         headers = {
             "content-type": "application/json",
             "authorization": f"Bearer {self._token('admin-token')}",
         }
-        reply = _ask(self._admin, method, path, msgspec.json.encode(body or {}), headers)
-        assert reply.status == http.HTTPStatus.OK, f"{method} {path}: {reply.status} {reply.body!r}"
-        return reply.json()
+        return _ask(self._admin, method, path, body, headers)
 
     def admin_status(self, token: str) -> int:
         """Ask the admin API how the service is, with a token of one's own; gives the answer's status."""
@@ -177,10 +187,12 @@ class GatehouseProcess:
 
 
 @contextmanager
-def running_gatehouse(folder: Path, settings: Mapping[str, str]) -> Iterator[GatehouseProcess]:
+def running_gatehouse(
+    folder: Path, settings: Mapping[str, str], *, umask: int = -1
+) -> Iterator[GatehouseProcess]:
     """Start the service on a new folder; when the tests are done with it, it must still stop as it should."""
     folder.mkdir(parents=True, exist_ok=True)
-    gatehouse = GatehouseProcess(folder, settings)
+    gatehouse = GatehouseProcess(folder, settings, umask=umask)
     try:
         gatehouse.start()
         yield gatehouse
