@@ -30,6 +30,9 @@ MAX_REMEMBERED_URLS: Final = 4096
 MAX_REMEMBERED_URL_CHARS: Final = 512
 """Longer URLs are rare, and nearly never come again."""
 
+MAX_REMEMBERED_DOMAINS: Final = 4096
+MAX_REMEMBERED_DOMAIN_CHARS: Final = 128
+
 MAX_DOMAINS: Final = 1000
 """Security limit: one body could name a hundred thousand and hold up all others; the reference has none."""
 
@@ -80,7 +83,8 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     back_dated: bool = False
     """The sender gave a time of its own, so the event may lie before what its session already holds."""
     remote_ip: str
-    """The visitor's address as text; only in memory, only until the event is judged."""
+    """The visitor's address as text; only in memory, only until the event is judged, and as long as the HTTP
+    layer remembers the head that it came in: two minutes at most."""
     ip_class: str | None = None
     """``dc_ip``, ``threat_ip``, ``anonymous_vpn_ip`` or None; from a trusted proxy only."""
     user_agent: str | None = None
@@ -286,15 +290,23 @@ def _find_domains(raw: RawEvent, location: _Location, errors: list[FieldError]) 
         if location.host is not None:
             return (url.sanitise_host(location.host),)
         errors.append(FieldError("domain", "can't be blank"))
-    elif is_blank(value):
-        errors.append(FieldError("domain", "can't be blank"))
-    elif "," not in value:
-        return (url.sanitise_host(value),)
     elif value.count(",") >= MAX_DOMAINS:
         errors.append(FieldError("domain", f"should have at most {MAX_DOMAINS} item(s)"))
     else:
-        return tuple(url.sanitise_host(part) for part in value.strip(WHITE_SPACE).split(","))
+        is_short = len(value) <= MAX_REMEMBERED_DOMAIN_CHARS
+        domains = _read_domains(value) if is_short else _read_new_domains(value)
+        if not domains:
+            errors.append(FieldError("domain", "can't be blank"))
+        return domains
     return ()
+
+
+def _read_new_domains(text: str) -> tuple[str, ...]:
+    """Give the domains of a text, none of a blank one."""
+    return () if is_blank(text) else tuple(map(url.sanitise_host, text.strip(WHITE_SPACE).split(",")))
+
+
+_read_domains: Final = lru_cache(MAX_REMEMBERED_DOMAINS)(_read_new_domains)
 
 
 def _find_revenue(value: object) -> Revenue | None:
