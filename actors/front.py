@@ -1,9 +1,9 @@
 """The FrontActor: the one door of the system.
 
-It bounds how many requests are in flight, keeps referrer spam out before any site is asked, hands each
-domain's event to its site, and gathers the verdicts. Every request has one deadline: when it passes before a
-site took the event up, the verdict is ``lock_timeout``, as the reference says (section 8.2); once a site took
-it up, its verdict is awaited.
+It bounds how many requests are in flight and how long a site's line may be, keeps referrer spam out before
+any site is asked, hands each domain's event to its site, and gathers the verdicts. Every request has one
+deadline: when it passes before a site took the event up, the verdict is ``lock_timeout``, as the reference
+says (section 8.2); once a site took it up, its verdict is awaited.
 """
 
 import asyncio
@@ -164,6 +164,7 @@ class FrontActor(Actor):
         find_site: Callable[[int], Ref[Offer] | None],
         max_in_flight: int,
         ask_timeout_s: float,
+        max_wait_s: float,
         status: Status,
     ) -> None:
         self._directory = directory
@@ -172,6 +173,7 @@ class FrontActor(Actor):
         self._find_site = find_site
         self._max_in_flight = max_in_flight
         self._ask_timeout_s = ask_timeout_s
+        self._max_wait_s = max_wait_s
         self._status = status
         self.in_flight = 0
         """Requests that have no answer yet."""
@@ -252,7 +254,7 @@ class FrontActor(Actor):
         ref = self._find_site(site_id)
         if ref is None:
             offered.reply(SITE_UNAVAILABLE)
-        elif ref.offer(offered):
+        elif ref.expected_wait_s <= self._max_wait_s and ref.offer(offered):
             self._offered.append(offered)
         else:
             offered.reply(OVERLOADED)

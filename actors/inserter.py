@@ -2,8 +2,8 @@
 
 It waits, backs off with jitter and tries again, always with the same block and so with the same deduplication
 token: a try whose answer was lost does no harm. The buffer goes on taking events meanwhile, since this wait
-is not its own. Rows that ClickHouse refuses go to the quarantine, which is this actor's own
-(``service.insertion``).
+is not its own. Blocks that lay on disk go at a bounded rate, so that live events do not notice the catching
+up. Rows that ClickHouse refuses go to the quarantine, which is this actor's own (``service.insertion``).
 """
 
 import asyncio
@@ -52,6 +52,7 @@ class InserterActor(Actor):
         status: Status,
         clock: Clock,
         telemetry: Telemetry,
+        drain_max_events_per_s: float,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -59,6 +60,9 @@ class InserterActor(Actor):
         self._status = status
         self._clock = clock
         self._telemetry = telemetry
+        self._drain_max_events_per_s = drain_max_events_per_s
+        self._drain_from_s = 0.0
+        """When the next block of the backlog may go, on the clock of the loop."""
 
     async def receive(self, envelope: Envelope) -> None:
         """Insert the block, or do what a person asks of the quarantine, and answer what became of it."""
@@ -81,8 +85,18 @@ class InserterActor(Actor):
 
     async def _put(self, message: Insert) -> Inserted | Postponed:
         # In a thread: reading and coalescing ten thousand entries would hold the loop for milliseconds.
+        if message.entries is None:
+            await self._keep_to_rate(message.segment.records)
         block = await self._persist("read", lambda: asyncio.to_thread(self._build, message))
         return await self._insert(block, message.segment, message.trace)
+
+    async def _keep_to_rate(self, events: int) -> None:
+        """Wait until a block of the backlog may go: live events shall not notice that others catch up."""
+        now = asyncio.get_running_loop().time()
+        wait_s = self._drain_from_s - now
+        self._drain_from_s = max(self._drain_from_s, now) + events / self._drain_max_events_per_s
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
 
     def _build(self, insert: Insert) -> Block:
         entries = insert.entries if insert.entries is not None else self._journal.read(insert.segment)
@@ -156,7 +170,7 @@ class InserterActor(Actor):
                     self._status.away_since = self._clock()
                 self._status.insert_tries_failed += 1
                 self._telemetry.count_insert_retry(error)
-                await asyncio.sleep(_wait_s(tries))
+                await asyncio.sleep(choose_wait_s(tries, random.random()))  # noqa: S311 - not for secrecy
             else:
                 if tries:
                     log.info("%s worked after %d tries", what, tries + 1)
@@ -169,7 +183,11 @@ async def _followed(trace: BlockTrace, attempt: Callable[[], Awaitable[R]]) -> R
         return await attempt()
 
 
-def _wait_s(tries: int) -> float:
-    longest = min(FIRST_WAIT_S * 2 ** min(tries - 1, 16), LONGEST_WAIT_S)
-    # Jitter, so that several services do not come back at the same instant.
-    return random.uniform(longest / 2, longest)  # noqa: S311 - not for secrecy
+def choose_wait_s(tries: int, chance: float) -> float:
+    """Give how long to wait after so many failed tries: twice as long each time, up to 15 s.
+
+    ``chance``, from 0 to 1, takes up to a half off, so that several services do not come back at the same
+    instant.
+    """
+    longest: float = min(FIRST_WAIT_S * 2 ** min(tries - 1, 16), LONGEST_WAIT_S)
+    return longest * (1 - chance / 2)

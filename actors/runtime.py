@@ -22,6 +22,7 @@ import asyncio
 import enum
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from operator import length_hint
 from typing import Any, ClassVar, Generic, TypeVar
 
 from msgspec import Struct
@@ -33,6 +34,12 @@ BATCH_MAX = 100
 
 TURN_S = 0.005
 """CPU time after which a turn was too long: the next ones are given fewer messages."""
+
+PACE_MEMORY = 0.5
+"""What the turns before count in the pace of an actor, each time that a turn is added."""
+
+PACE_S = 1.0
+"""How long a pace is remembered after the last backlog."""
 
 M = TypeVar("M")
 
@@ -131,10 +138,39 @@ class Envelope:
         self.deadline = None
 
 
+class Pace:
+    """How long an actor with a backlog takes for a message, the turns of all others included.
+
+    Recent turns count most: what a turn adds is worth half when the next one is added.
+    """
+
+    __slots__ = ("_limit", "_messages", "_seconds")
+
+    def __init__(self) -> None:
+        self._messages = 0.0
+        self._seconds = 0.0
+        self._limit = 0
+
+    def add(self, messages: int, seconds: float, *, limit: int) -> None:
+        """Note that so many messages were worked off, and how long it took until the next turn.
+
+        ``limit`` is how many the next turn takes at most.
+        """
+        self._messages = self._messages * PACE_MEMORY + messages
+        self._seconds = self._seconds * PACE_MEMORY + seconds
+        self._limit = limit
+
+    def wait_s(self, depth: int) -> float:
+        """Give for how long ``depth`` messages last, but for those that the next turn takes."""
+        if depth <= self._limit or not self._messages:
+            return 0.0
+        return (depth - self._limit) * self._seconds / self._messages
+
+
 class Ref(Generic[M]):
     """The address of an actor, the only part of it that others hold; stays valid over restarts."""
 
-    __slots__ = ("_closed", "_mailbox", "_undelivered", "kind", "name", "stopped", "timed_out")
+    __slots__ = ("_closed", "_mailbox", "_pace", "_undelivered", "kind", "name", "stopped", "timed_out")
 
     def __init__(
         self, kind: str, name: str, mailbox: Mailbox[Envelope], undelivered: UndeliveredSink
@@ -149,6 +185,8 @@ class Ref(Generic[M]):
         self.timed_out = 0
         self._mailbox = mailbox
         self._undelivered = undelivered
+        # How fast the actor works a backlog off; None when it had none lately.
+        self._pace: Pace | None = None
 
     def tell(self, message: M) -> bool:
         """Send without waiting for an answer; False when refused (a dead letter, counted with its reason)."""
@@ -198,6 +236,14 @@ class Ref(Generic[M]):
     def depth(self) -> int:
         """How many messages wait in the actor's mailbox."""
         return len(self._mailbox)
+
+    @property
+    def expected_wait_s(self) -> float:
+        """How long a message that came now would wait for its turn, by how fast the last backlog went.
+
+        0 where there was none lately: a burst that comes all at once finds room up to the mailbox's bound.
+        """
+        return 0.0 if self._pace is None else self._pace.wait_s(len(self._mailbox))
 
     def statistics(self) -> MailboxStatistics:
         """Give the figures of the actor's mailbox."""
@@ -301,8 +347,12 @@ class Cell:
         assert actor is not None, "serve comes after start"
         clock = asyncio.get_running_loop().time
         handle = self._one_by_one if type(actor).receive_batch is Actor.receive_batch else self._all_at_once
+        began_at, in_turn = 0.0, 0
         while mailbox or not self._draining:
             if not mailbox:
+                in_turn = 0
+                if self.ref._pace is not None and clock() - began_at > PACE_S:
+                    self.ref._pace = None
                 await mailbox.wait()
             order = self._take()
             if order is not None:
@@ -310,6 +360,8 @@ class Cell:
                     return
                 self._draining = self.ref.stopped = True
                 continue
+            if mailbox or in_turn:
+                began_at, in_turn = self._note_turn(clock(), began_at, in_turn)
             flooded = self._limit < BATCH_MAX or bool(mailbox)
             began = time.thread_time() if flooded else 0.0
             pending = handle(actor, clock())
@@ -322,6 +374,15 @@ class Cell:
                 pending = handle(actor, clock())
             if mailbox:
                 await asyncio.sleep(0)
+
+    def _note_turn(self, now: float, began_at: float, in_turn: int) -> tuple[float, int]:
+        """Measure the turn before this one, if it left a backlog; give when this one began and its size."""
+        if in_turn:
+            pace = self.ref._pace
+            if pace is None:
+                pace = self.ref._pace = Pace()
+            pace.add(in_turn, now - began_at, limit=self._limit)
+        return now, length_hint(self._rest)
 
     def _adapt(self, turn_s: float) -> None:
         """Take fewer messages at once while they are dear, so that no actor keeps the others waiting."""

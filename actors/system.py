@@ -82,9 +82,13 @@ class SystemSettings(Struct, frozen=True, kw_only=True):
     """Requests without an answer; more are refused with ``overloaded``."""
     ask_timeout_s: float = 1.0
     """How long a request waits for its site to take it up before the verdict is ``lock_timeout``."""
+    max_wait_s: float = 0.1
+    """How long a line may be, at the door and at each site: what would wait longer is refused at once."""
     site_idle_s: float = 300.0
     site_refresh_s: float = 900.0
     max_sessions: int = 1_000_000
+    drain_max_events_per_s: float = 20_000.0
+    """How fast blocks that lay on disk are inserted once ClickHouse takes them again."""
     block: BlockLimits = BlockLimits()
     tick_s: float = 0.1
     """How often front and buffer look at the clock; all other intervals are multiples of it."""
@@ -188,6 +192,7 @@ class System:
                 self._status,
                 self._clock,
                 self._telemetry,
+                settings.drain_max_events_per_s,
             ),
             shutdown_s=INSERTER_SHUTDOWN_S,
         )
@@ -251,8 +256,19 @@ class System:
         The envelope is answered with BuildResult, at once when the request is refused, or fails with an
         ActorError; what is ``Buffered`` is in the journal.
         """
-        if not self._accepting or not self._tree["front"].offer(envelope):
+        if self._is_late() or not self._tree["front"].offer(envelope):
             envelope.reply(self._refused(envelope.message.request))
+
+    def turns_away(self) -> bool:
+        """Tell whether the next request would be refused whatever it is; if so it is counted as refused.
+
+        So that whoever reads it need not understand it first: a service that has too much to do has least of
+        all time for what it refuses.
+        """
+        if not self._is_late():
+            return False
+        self._telemetry.emit_telemetry_refused(self._refusal().reason)
+        return True
 
     async def build_and_buffer(self, request: Request, trace: RequestTrace | None = None) -> BuildResult:
         """Judge one request for each of its domains, and wait for the verdicts."""
@@ -269,7 +285,7 @@ class System:
         """
         future: asyncio.Future[list[BuildResult]] = asyncio.get_running_loop().create_future()
         message = IngestBatch(requests, trace)
-        if not self._accepting or not self._tree["front"].offer(Envelope(message, future)):
+        if self._is_late() or not self._tree["front"].offer(Envelope(message, future)):
             return [self._refused(request) for request in requests]
         return await future
 
@@ -357,6 +373,7 @@ class System:
             find_site=self._sites.find,
             max_in_flight=self._settings.max_in_flight,
             ask_timeout_s=self._settings.ask_timeout_s,
+            max_wait_s=self._settings.max_wait_s,
             status=self._status,
         )
 
@@ -399,8 +416,14 @@ class System:
         if self._ticks % SLOW_TICK_EVERY == 0:
             self._measures.publish(now)
 
+    def _is_late(self) -> bool:
+        return not self._accepting or self._tree["front"].expected_wait_s > self._settings.max_wait_s
+
+    def _refusal(self) -> Retry:
+        return OVERLOADED if self._accepting else NOT_READY
+
     def _refused(self, request: Request) -> BuildResult:
-        verdict = OVERLOADED if self._accepting else NOT_READY
+        verdict = self._refusal()
         for _ in request.domains:
             self._telemetry.emit_telemetry_refused(verdict.reason)
         return BuildResult(tuple((domain, verdict) for domain in request.domains))

@@ -68,12 +68,25 @@ class Service(Target):
     """A running ``gatehouse serve`` that knows one site."""
 
     def __init__(
-        self, port: int, pid: int, *, admin_port: int, data_dir: Path, command: Sequence[str]
+        self,
+        port: int,
+        pid: int,
+        *,
+        admin_port: int,
+        data_dir: Path,
+        command: Sequence[str],
+        database: ClickhouseServer | None,
     ) -> None:
         super().__init__(port, pid)
         self._admin_port = admin_port
         self._data_dir = data_dir
         self._command = command
+        self.database = database
+        """None with the embedded store."""
+
+    def add_site(self, domain: str) -> None:
+        """Make one more site known."""
+        subprocess.run([*self._command, "sites", "add", domain], check=True, stdout=subprocess.DEVNULL)
 
     def find_token(self) -> str:
         """Give the token of senders of batches."""
@@ -81,14 +94,22 @@ class Service(Target):
 
     def flush(self) -> None:
         """Return when all that was acknowledged is in ClickHouse."""
+        self._ask("POST", "flush")
+
+    def statistics(self) -> dict[str, int]:
+        """Give the figures of the admin API's status."""
+        answer: dict[str, dict[str, int]] = msgspec.json.decode(self._ask("GET", "status"))
+        return answer["statistics"]
+
+    def _ask(self, method: str, what: str) -> bytes:
         token = (self._data_dir / "admin-token").read_text().strip()
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self._admin_port}/api/v1/flush",
-            method="POST",
+            f"http://127.0.0.1:{self._admin_port}/api/v1/{what}",
+            method=method,
             headers={"Authorization": f"Bearer {token}"},
         )
-        with urllib.request.urlopen(request, timeout=FLUSH_LIMIT_S):
-            return
+        with urllib.request.urlopen(request, timeout=FLUSH_LIMIT_S) as answer:
+            return bytes(answer.read())
 
     def stored_events(self) -> int:
         """Count the events in ClickHouse."""
@@ -121,6 +142,7 @@ def running_service(cores: Cores, folder: Path, *, store: str, settings: Sequenc
     """Run the service on the measured core, with a database for the native store on the other one."""
     port, admin_port = free_ports(2)
     folder.mkdir(exist_ok=True)
+    database: ClickhouseServer | None = None
     data_dir, log = folder / "data", folder / "service.log"
     chosen = [f"listen=127.0.0.1:{port}", f"admin_listen=127.0.0.1:{admin_port}", f"store={store}", *settings]
     with ExitStack() as stack:
@@ -138,7 +160,9 @@ def running_service(cores: Cores, folder: Path, *, store: str, settings: Sequenc
         _lay_user_agents(data_dir)
         process = stack.enter_context(_running([*command, "serve"], cores.pin_measured, log))
         _wait_for(lambda: _is_ready(port), process, log)
-        yield Service(port, process.pid, admin_port=admin_port, data_dir=data_dir, command=command)
+        yield Service(
+            port, process.pid, admin_port=admin_port, data_dir=data_dir, command=command, database=database
+        )
 
 
 def _lay_user_agents(data_dir: Path) -> None:

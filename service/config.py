@@ -194,6 +194,15 @@ class Config(Struct, frozen=True, kw_only=True):
         Meta(ge=0.01, le=3600),
         About("A block is inserted when its first event is so old.", unit="seconds"),
     ] = 1.0
+    drain_max_events_per_s: Annotated[
+        float,
+        Meta(ge=100, le=1_000_000_000),
+        About(
+            "How fast what waited on disk is inserted once ClickHouse takes it again; must be more than "
+            "comes in, or the journal never gets empty.",
+            unit="events per second",
+        ),
+    ] = 20_000.0
 
     max_in_flight: Annotated[
         int,
@@ -203,6 +212,22 @@ class Config(Struct, frozen=True, kw_only=True):
     ask_timeout_s: Annotated[
         float, Meta(ge=0.01, le=60), About("How long a request may wait for its verdict.", unit="seconds")
     ] = 1.0
+    max_connections: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000),
+        About(
+            "Connections of senders that may be open at once; beyond, those that were quiet longest go.",
+            unit="connections",
+        ),
+    ] = 16_384
+    max_wait_s: Annotated[
+        float,
+        Meta(ge=0.001, le=60),
+        About(
+            "How long a line of events may be, at the door and at each site; who would wait longer gets 503.",
+            unit="seconds",
+        ),
+    ] = 0.1
     site_idle_s: Annotated[
         float,
         Meta(ge=1, le=86_400),

@@ -21,6 +21,7 @@ from service import __version__
 from service.cli.context import SITES_FILE
 from service.cli.folder import admin_socket, prepare_folder
 from service.cli.measuring import exporting, metrics_listener, sources, wants_measures
+from service.cli.open_files import make_room
 from service.cli.preparation import Preparation
 from service.cli.stores import (
     load_configured_tables,
@@ -35,6 +36,7 @@ from service.http.admin import admin_app
 from service.http.admin_tokens import prepare_admin_tokens
 from service.http.app import public_app, public_runner
 from service.http.download import download_list
+from service.http.lean.door import Door
 from service.http.listener import Listener, admin_runner
 from service.http.settings import Build, PublicSettings
 from service.http.tokens import SENDER_TOKEN_FILE, ensure_token
@@ -115,7 +117,8 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             refreshed=_refreshed(config, loaded),
             tracing=tracing,
         )
-        read = (*sources(telemetry, system, loaded, user_agents), *tracing_sources)
+        door = Door(make_room(config.max_connections))
+        read = (*sources(telemetry, system, loaded, user_agents), *tracing_sources, door.measure)
         await stack.enter_async_context(exporting(config, read, stop_s=rest_s))
         metrics_url = await stack.enter_async_context(metrics_listener(config, read, stop_s=rest_s))
         if metrics_url is not None:
@@ -131,7 +134,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             clock=wall,
             telemetry=telemetry,
         )
-        public = _public_app(config, system, proxies, loaded, telemetry, tracing)
+        public = _public_app(config, system, proxies, loaded, telemetry, tracing, door)
         listeners = await _prepare_listeners(stack, config, public, admin_api, rest_s)
         stack.push_async_callback(_stop, system, config.data_dir / SNAPSHOT_FILE, drain_s)
         await system.start()
@@ -210,6 +213,7 @@ def _public_app(
     loaded: WatchedTables,
     telemetry: Telemetry,
     tracing: Tracing | None,
+    door: Door,
 ) -> web.Application:
     settings = PublicSettings(
         trusted_proxies=proxies,
@@ -218,7 +222,9 @@ def _public_app(
         drop_reasons_header=config.drop_reasons_header,
         geo_database=lambda: loaded.tables.geo.value.kind,
     )
-    return public_app(system=system, settings=settings, clock=wall, telemetry=telemetry, tracing=tracing)
+    return public_app(
+        system=system, settings=settings, clock=wall, telemetry=telemetry, tracing=tracing, door=door
+    )
 
 
 def _refreshed(config: Config, loaded: WatchedTables) -> list[Refreshable]:
@@ -232,9 +238,11 @@ def _system_settings(config: Config) -> SystemSettings:
     return SystemSettings(
         max_in_flight=config.max_in_flight,
         ask_timeout_s=config.ask_timeout_s,
+        max_wait_s=config.max_wait_s,
         site_idle_s=config.site_idle_s,
         site_refresh_s=config.site_refresh_s,
         max_sessions=config.max_sessions,
+        drain_max_events_per_s=config.drain_max_events_per_s,
         block=BlockLimits(
             max_rows=config.block_max_rows,
             max_bytes=config.block_max_bytes,

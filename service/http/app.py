@@ -12,6 +12,7 @@ from service.http.expectation import expecting
 from service.http.health import HealthRoutes
 from service.http.intake import EventIntake
 from service.http.lean.connection import Limits
+from service.http.lean.door import Door
 from service.http.lean.replies import ReplyBytes
 from service.http.lean.runner import LeanParts, LeanRunner
 from service.http.lean.watch import watch_requests
@@ -53,8 +54,12 @@ def public_app(
     clock: Clock,
     telemetry: Telemetry,
     tracing: Tracing | None = None,
+    door: Door | None = None,
 ) -> web.Application:
-    """Give the public listener as an aiohttp application; it keeps its own limits on bodies."""
+    """Give the public listener as an aiohttp application; it keeps its own limits on bodies.
+
+    ``door`` bounds its connections.
+    """
     answers = Answers()
     intake = EventIntake(settings, clock)
     app = web.Application()
@@ -69,6 +74,7 @@ def public_app(
         replies=ReplyBytes(answers, clock),
         watch=watch_requests(telemetry, tracing, settings.trusted_proxies),
         limits=Limits(keep_alive_s=KEEP_ALIVE_S, body_s=settings.body_timeout_s, linger_s=LINGER_S),
+        door=Door() if door is None else door,
     )
     return app
 

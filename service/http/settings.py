@@ -53,6 +53,9 @@ class EventSystem(Protocol):
     def offer(self, envelope: Envelope) -> None:
         """Judge the request of an ``Ingest``; the envelope is answered with BuildResult, perhaps at once."""
 
+    def turns_away(self) -> bool:
+        """Tell whether the next request is refused whatever it is; it is counted then."""
+
     def build_and_buffer(self, request: Request, trace: RequestTrace | None = None) -> Awaitable[BuildResult]:
         """Judge one request for each of its domains; ``trace`` follows it."""
 

@@ -89,6 +89,35 @@ KEYS_FORGOTTEN: Final = Metric(
     meaning="Keys that were forgotten before 24 hours were over, because there were too many.",
     advice="Above 0: a retry may be stored twice; raise `idempotency_max_keys` (some 85 bytes a key).",
 )
+CONNECTIONS_OPEN: Final = Metric(
+    name="gatehouse.connections.open",
+    kind="gauge",
+    unit="{connection}",
+    meaning="Connections of senders and monitors that are open.",
+    advice="Near `gatehouse.connections.limit`: quiet connections are closed early for new ones.",
+)
+CONNECTIONS_LIMIT: Final = Metric(
+    name="gatehouse.connections.limit",
+    kind="gauge",
+    unit="{connection}",
+    meaning="Connections that may be open: `max_connections`, or fewer when the system allows fewer files.",
+    advice="Lower than `max_connections`: raise the limit of open files (`ulimit -n`, `LimitNOFILE`).",
+)
+CONNECTIONS_LET_GO: Final = Metric(
+    name="gatehouse.connections.let_go",
+    kind="counter",
+    unit="{connection}",
+    meaning="Quiet connections that were closed early because new ones came and there was no room.",
+    advice="It grows: more senders than `max_connections` keep connections open, or somebody opens "
+    "connections to use them up; events are taken all the same.",
+)
+CONNECTIONS_REFUSED: Final = Metric(
+    name="gatehouse.connections.refused",
+    kind="counter",
+    unit="{connection}",
+    meaning="New connections that were answered 503 and closed, because all open ones were at work.",
+    advice="It grows: raise `max_connections`, or put a proxy in front that shares connections.",
+)
 EVENTS_REFUSED: Final = Metric(
     name=telemetry_event_refused(),
     kind="counter",
@@ -493,6 +522,10 @@ CATALOGUE: Final = (
     EVENT_DELAY,
     REQUEST_DURATION,
     REQUESTS_IN_FLIGHT,
+    CONNECTIONS_OPEN,
+    CONNECTIONS_LIMIT,
+    CONNECTIONS_LET_GO,
+    CONNECTIONS_REFUSED,
     STEP_DURATION,
     USER_AGENTS_GIVEN_UP,
     CACHE_HITS,

@@ -23,6 +23,10 @@ OUTSIDE_THE_SYSTEM = {
     catalogue.EXPORTS_FAILED,
     catalogue.TRACES_CUT,
     catalogue.SPAN_LINKS_CUT,
+    catalogue.CONNECTIONS_OPEN,
+    catalogue.CONNECTIONS_LIMIT,
+    catalogue.CONNECTIONS_LET_GO,
+    catalogue.CONNECTIONS_REFUSED,
     catalogue.SPANS_LOST,
     catalogue.ADMIN_REFUSALS,
 }

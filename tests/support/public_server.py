@@ -47,6 +47,11 @@ class ScriptedSystem:
         self.error: Exception | None = None
         self.report = ALL_WELL
         self.requests: list[Request] = []
+        self.overloaded = False
+
+    def turns_away(self) -> bool:
+        """Say what the test decided."""
+        return self.overloaded
 
     def offer(self, envelope: Envelope) -> None:
         """Answer with the verdict of each domain, or fail."""

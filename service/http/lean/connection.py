@@ -24,6 +24,7 @@ from actors.messages import BuildResult, Ingest
 from actors.runtime import ActorError, Envelope
 from service.http.body import BodyTrouble
 from service.http.intake import EventIntake, Refusal
+from service.http.lean.door import Door
 from service.http.lean.heads import Heads
 from service.http.lean.replies import ReplyBytes
 from service.http.lean.request import FOREIGN, PlainReader
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING: Final = 32
 """Requests of one connection without an answer, as in aiohttp."""
+TURNED_AWAY: Final = Refusal(TRY_AGAIN)
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -67,6 +69,10 @@ class Surroundings(Struct, kw_only=True):
     """Gives what takes a connection that is handed over."""
     connections: "set[LeanConnection]"
     """Those that are not handed over."""
+    door: Door
+    """Tells whether a new connection may stay."""
+    let_go: Callable[[int], int]
+    """Closes so many quiet ones."""
     on_connection: Callable[[], None]
     """Called when there is one more."""
     on_end: Callable[[], None]
@@ -142,6 +148,7 @@ class LeanConnection(asyncio.Protocol):
         "_discards",
         "_eof",
         "_is_last",
+        "_is_refused",
         "_kept",
         "_leaving",
         "_peer",
@@ -172,6 +179,8 @@ class LeanConnection(asyncio.Protocol):
         """What is kept begins with a request for aiohttp."""
         self._is_last = False
         """No request is taken after those that wait."""
+        self._is_refused = False
+        """It lingers, because there was no room for it."""
         self._discards = False
         """What still comes is thrown away."""
         self._eof = False
@@ -189,8 +198,11 @@ class LeanConnection(asyncio.Protocol):
     # What the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Begin, if there is room for one more connection."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        if not self.around.door.has_room(self.around.loop.time(), self.around.let_go):
+            self._refuse(self._transport)
+            return
         address, connection = transport.get_extra_info("peername"), transport.get_extra_info("socket")
         self._peer = name_peer(str(address[0]) if isinstance(address, tuple) else address, connection)
         if connection is not None:
@@ -250,6 +262,18 @@ class LeanConnection(asyncio.Protocol):
             elif not self._waiting:
                 self._transport.close()
 
+    def quiet_since(self) -> float | None:
+        """Give when it was last answered, or made; None while a request is under way."""
+        if self._waiting or self._transport is None or self._is_refused:
+            return None
+        return self._quiet_until - self.around.limits.keep_alive_s
+
+    def let_go(self) -> None:
+        """Close it at once, because others come; it is quiet, so nobody waits for an answer."""
+        if self._transport is not None:
+            self._transport.abort()
+            self._end()
+
     def finish(self) -> None:
         """Take no further request, and close when all are answered."""
         self._is_last = True
@@ -261,6 +285,18 @@ class LeanConnection(asyncio.Protocol):
             self._transport.abort()
 
     # In order of their use
+
+    def _refuse(self, transport: asyncio.Transport) -> None:
+        """Answer at once, and wait a moment: who is in the middle of a request shall see the answer."""
+        around = self.around
+        transport.write(around.replies.encode(TRY_AGAIN, given_id=None, close=True))
+        if not around.door.may_linger():
+            transport.abort()
+            return
+        self._is_refused = self._is_last = self._discards = True
+        self._quiet_until = around.loop.time() + around.limits.linger_s
+        around.connections.add(self)
+        around.on_connection()
 
     def _wake(self) -> None:
         self._woken = False
@@ -306,7 +342,10 @@ class LeanConnection(asyncio.Protocol):
         if around.watch is not None:
             began = around.watch.now()
             trace = around.watch.begin(head.headers.get, peer, began=began)
-        understood = around.intake.understand(sender, body)
+        if around.system.turns_away():
+            understood: Request | Refusal = TURNED_AWAY
+        else:
+            understood = around.intake.understand(sender, body)
         given_id = head.headers.get("x-request-id")
         exchange = Exchange(
             self, understood, began=began, trace=trace, given_id=given_id, is_last=self._is_last
@@ -370,6 +409,9 @@ class LeanConnection(asyncio.Protocol):
             transport.close()
 
     def _end(self) -> None:
+        if self._is_refused:
+            self._is_refused = False
+            self.around.door.lingering -= 1
         self._transport = None
         self._kept = b""
         self._body_until = None
