@@ -7,6 +7,7 @@ DATA ?= data
 TESTS ?= tests
 WORKERS ?= 2
 INPUTS ?= 100000
+SECONDS ?= 60
 SEED ?=
 
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -19,14 +20,15 @@ GATEHOUSE := $(BIN)/gatehouse --data-dir "$(DATA)"
 LISTEN := --listen 127.0.0.1:$(PORT) --admin-listen 127.0.0.1:$(ADMIN_PORT)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test tools lint format types imports docs bench fuzz audit lock check clean
+.PHONY: help run test tools lint format types imports docs bench fuzz soak audit lock check clean
 
 help: ## list the chores
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 	@echo
 	@echo "make run takes SITE (localhost), PORT (8000), ADMIN_PORT (PORT + 1) and DATA (data), for example:"
 	@echo "  make run SITE=example.com PORT=9000 DATA=/var/lib/gatehouse"
-	@echo "make test takes TESTS (tests) and WORKERS (2), make fuzz takes INPUTS (100000) and SEED (fresh)."
+	@echo "make test takes TESTS (tests) and WORKERS (2), make fuzz takes INPUTS (100000) and SEED (fresh),"
+	@echo "make soak takes SECONDS (60) and SEED (fresh)."
 
 run: $(VENV)/.installed ## start the service with ClickHouse inside it; says how to send a first event
 	@$(GATEHOUSE) migrate
@@ -63,6 +65,9 @@ bench: $(VENV)/.installed-dev ## events a second on one core, beside a bare hand
 
 fuzz: $(VENV)/.installed-dev ## made-up bytes for all that reads what comes from outside or from a disk
 	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
+
+soak: $(VENV)/.installed-dev ## kills and outages at random under load, then a count of every event
+	@$(BIN)/python -m tests.faults.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 audit: $(VENV)/.installed-dev ## known holes in what the service is made of, when their list can be reached
 	@$(BIN)/python -m tests.support.audit

@@ -2,14 +2,12 @@
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from asynch.proto.connection import Connection
 from hypothesis import settings
 
-from service.clickhouse.address import parse_address
-from tests.support.clickhouse import ClickhouseServer, running_server
+from tests.support.clickhouse import ClickhouseServer, execute, running_server
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("gatehouse", deadline=None)
@@ -17,10 +15,26 @@ settings.load_profile("gatehouse")
 
 
 @pytest.fixture(scope="session")
-def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickhouseServer]:
-    """A ClickHouse server of this test process's own, which a test may kill if it restarts it."""
+def clickhouse_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickhouseServer]:
+    """A ClickHouse server of this test process's own; an earlier test may have been its death."""
     with running_server(tmp_path_factory.mktemp("clickhouse")) as server:
         yield server
+
+
+@pytest.fixture
+def clickhouse_server(clickhouse_process: ClickhouseServer) -> ClickhouseServer:
+    """The ClickHouse server of this test process, running; a test may kill it."""
+    clickhouse_process.revive()
+    return clickhouse_process
+
+
+@pytest.fixture
+def revive_clickhouse(request: pytest.FixtureRequest) -> Callable[[], object]:
+    """What starts the ClickHouse of the tests again if it has died; does nothing for one that is given."""
+    if os.environ.get("CLICKHOUSE_TEST_URL", ""):
+        return lambda: None
+    server: ClickhouseServer = request.getfixturevalue("clickhouse_server")
+    return server.revive
 
 
 @pytest.fixture
@@ -30,25 +44,17 @@ def clickhouse_address(request: pytest.FixtureRequest) -> str:
     if given:
         return given.rstrip("/")
     server: ClickhouseServer = request.getfixturevalue("clickhouse_server")
-    if not server.running:  # the engine that stands in for a server can die of what a real one survives
-        server.restart()
     return server.url
 
 
 @pytest.fixture
-async def clickhouse_url(clickhouse_address: str) -> AsyncIterator[str]:
+async def clickhouse_url(
+    clickhouse_address: str, revive_clickhouse: Callable[[], object]
+) -> AsyncIterator[str]:
     """The URL of an empty database that is this test's alone and is dropped after it."""
     name = f"gatehouse_test_{uuid.uuid4().hex[:12]}"
-    await _run(clickhouse_address, f"CREATE DATABASE {name}")
+    await execute(clickhouse_address, f"CREATE DATABASE IF NOT EXISTS {name}", revive_clickhouse)
     yield f"{clickhouse_address}/{name}"
-    await _run(clickhouse_address, f"DROP DATABASE IF EXISTS {name}")
-
-
-async def _run(address: str, statement: str) -> None:
-    where = parse_address(address)
-    host, port = where.hosts[0]
-    connection = Connection(
-        host=host, port=port, user=where.user, password=where.password, secure=where.secure
-    )
-    await connection.execute(statement)
-    await connection.disconnect()
+    # SYNC waits for what still goes on in its tables: whoever dies of that does so here, and not in the next
+    # test.
+    await execute(clickhouse_address, f"DROP DATABASE IF EXISTS {name} SYNC", revive_clickhouse)

@@ -3,35 +3,23 @@
 import asyncio
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from asynch.proto.connection import Connection
 
-from service.clickhouse.address import parse_address
-from tests.support.clickhouse import ClickhouseServer
+from tests.support.clickhouse import ClickhouseServer, execute
 
 
 @pytest.fixture(scope="module")
 def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an empty database for the tests of one module."""
     address = os.environ.get("CLICKHOUSE_TEST_URL", "").rstrip("/")
+    revive: Callable[[], object] = lambda: None  # noqa: E731
     if not address:
-        server: ClickhouseServer = request.getfixturevalue("clickhouse_server")
-        if not server.running:
-            server.restart()
-        address = server.url
+        server: ClickhouseServer = request.getfixturevalue("clickhouse_process")
+        address, revive = server.url, server.revive
+        revive()
     name = f"gatehouse_e2e_{uuid.uuid4().hex[:12]}"
-    asyncio.run(_execute(address, f"CREATE DATABASE {name}"))
+    asyncio.run(execute(address, f"CREATE DATABASE IF NOT EXISTS {name}", revive))
     yield f"{address}/{name}"
-    asyncio.run(_execute(address, f"DROP DATABASE IF EXISTS {name}"))
-
-
-async def _execute(address: str, statement: str) -> None:
-    where = parse_address(address)
-    host, port = where.hosts[0]
-    connection = Connection(
-        host=host, port=port, user=where.user, password=where.password, secure=where.secure
-    )
-    await connection.execute(statement)
-    await connection.disconnect()
+    asyncio.run(execute(address, f"DROP DATABASE IF EXISTS {name} SYNC", revive))

@@ -5,6 +5,7 @@ binary on PATH; the npm package below, whose ``libchdb.so`` is the whole engine.
 fail with a sentence; ``TESTS_ALLOW_SKIP=1`` makes them skip instead.
 """
 
+import asyncio
 import fcntl
 import os
 import shutil
@@ -17,19 +18,27 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from asynch.errors import ClickHouseException, ServerException
+from asynch.proto.connection import Connection
+
+from service.clickhouse.address import parse_address
 from tests.support.installing import CACHE, give_up
 
 NPM_PACKAGE = "@chdb/lib-linux-x64-gnu@26.7.3-stable.1"
 _CACHE = CACHE / "clickhouse"
 _CHILD = Path(__file__).with_name("clickhouse_child.py")
 _START_LIMIT_S = 60.0
+_STOP_LIMIT_S = 20.0
 _FETCH_LIMIT_S = 900.0
 _POLL_S = 0.05
 _ATTEMPTS = 3
+_TRIES = 5
+DYING_S = 0.5
+"""For about so long a server that has begun to die still counts as running."""
 
 
 class ServerMissingError(Exception):
@@ -76,10 +85,42 @@ class ClickhouseServer:
             self._process.wait()
             self._process = None
 
+    def stop(self) -> None:
+        """Ask it to end (SIGTERM), and end it when it does not."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it hang: its connections stay open and nothing is answered until ``resume``."""
+        assert self._process is not None, "it must run before it can be paused"
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after ``pause``."""
+        assert self._process is not None, "it must run before it can go on"
+        self._process.send_signal(signal.SIGCONT)
+
     def restart(self) -> None:
         """Start it again on the folder and the ports that it had."""
         assert self.tcp_port, "a server must have been started once before it is restarted"
         self._launch()
+
+    def revive(self) -> bool:
+        """Start it again if it has died, and tell whether it had.
+
+        The engine that stands in for a server dies of what a real one survives: of a client that goes away
+        in the middle of an insert, a moment later. So ask again after what failed, too.
+        """
+        if self.running:
+            return False
+        self.restart()
+        return True
 
     def query(self, sql: str, *, database: str = "default") -> str:
         """Run one statement over HTTP and give the answer as tab-separated text."""
@@ -126,6 +167,32 @@ def running_server(folder: Path) -> Iterator[ClickhouseServer]:
         yield server
     finally:
         server.kill()
+
+
+async def execute(address: str, statement: str, revive: Callable[[], object]) -> None:
+    """Run a statement that may be repeated, if need be after ``revive`` of a server that was just dying."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            await _execute(address, statement)
+        except ServerException:
+            raise
+        except (ClickHouseException, OSError, EOFError):
+            if not tries_left:
+                raise
+            await asyncio.sleep(DYING_S)
+            revive()
+        else:
+            return
+
+
+async def _execute(address: str, statement: str) -> None:
+    where = parse_address(address)
+    host, port = where.hosts[0]
+    connection = Connection(
+        host=host, port=port, user=where.user, password=where.password, secure=where.secure
+    )
+    await connection.execute(statement)
+    await connection.disconnect()
 
 
 def _server_command(folder: Path, tcp_port: int, http_port: int) -> list[str]:

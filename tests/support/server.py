@@ -64,22 +64,38 @@ class GatehouseProcess:
 
     def start(self) -> None:
         """Start it and return when it says that it is ready."""
-        assert self._process is None, "it is running already"
-        with (self._folder / "gatehouse.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command("serve"),
-                cwd=self._folder,
-                env=_environment(),
-                stdout=log,
-                stderr=log,
-                umask=self._umask,
-            )
+        self.launch()
+        assert self._process is not None, "it was just started"
         deadline = time.monotonic() + START_LIMIT_S
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise AssertionError(f"gatehouse serve did not become ready:\n{self.log()[-3000:]}")
             time.sleep(POLL_S)
+
+    def launch(self, command: Sequence[str] = COMMAND) -> None:
+        """Start it, or what ``command`` makes of it, and return at once."""
+        assert self._process is None, "it is running already"
+        with (self._folder / "gatehouse.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command("serve", command=command),
+                cwd=self._folder,
+                env=_environment(),
+                stdout=log,
+                stderr=log,
+                umask=self._umask,
+            )
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Change some settings; they are in force from the next start on."""
+        self._settings |= settings
+
+    def wait_for_death(self) -> int:
+        """Return when it has ended by itself; gives its exit code, which is negative for a signal."""
+        assert self._process is not None, "it is not running"
+        code = self._process.wait(STOP_LIMIT_S)
+        self._process = None
+        return code
 
     def stop(self) -> int:
         """Ask it to stop (SIGTERM) and wait until it has; gives its exit code."""
@@ -106,6 +122,11 @@ class GatehouseProcess:
 
     # What one can ask of it
 
+    @property
+    def sender_token(self) -> str:
+        """What a trusted sender of batches shows."""
+        return self._token("sender-token")
+
     def post_event(self, event: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Reply:
         """Send an event as a tracker in Firefox does."""
         all_headers = {"content-type": "text/plain", "user-agent": FIREFOX, **(headers or {})}
@@ -115,7 +136,7 @@ class GatehouseProcess:
         """Send a batch as a trusted sender does."""
         headers = {
             "content-type": "application/json",
-            "authorization": f"Bearer {self._token('sender-token')}",
+            "authorization": f"Bearer {self.sender_token}",
         }
         return _ask(self._public, "POST", "/api/events", msgspec.json.encode(events), headers)
 
@@ -171,10 +192,10 @@ class GatehouseProcess:
         assert done.returncode == 0, f"gatehouse {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
-    def _command(self, *arguments: str) -> list[str]:
+    def _command(self, *arguments: str, command: Sequence[str] = COMMAND) -> list[str]:
         # The folder's name is relative, because the name of a Unix socket in it may have 107 bytes only.
         settings = [f"--set={name}={value}" for name, value in self._settings.items()]
-        return [*COMMAND, "--data-dir", self.data_dir.name, *settings, *arguments]
+        return [*command, "--data-dir", self.data_dir.name, *settings, *arguments]
 
     def _is_ready(self) -> bool:
         try:
