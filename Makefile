@@ -9,6 +9,7 @@ WORKERS ?= 2
 INPUTS ?= 100000
 SECONDS ?= 60
 SEED ?=
+PACE ?= 1
 
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -28,7 +29,7 @@ help: ## list the chores
 	@echo "make run takes SITE (localhost), PORT (8000), ADMIN_PORT (PORT + 1) and DATA (data), for example:"
 	@echo "  make run SITE=example.com PORT=9000 DATA=/var/lib/gatehouse"
 	@echo "make test takes TESTS (tests) and WORKERS (2), make fuzz takes INPUTS (100000) and SEED (fresh),"
-	@echo "make soak takes SECONDS (60) and SEED (fresh)."
+	@echo "make soak takes SECONDS (60), SEED (fresh) and PACE (1; 0.2 makes more faults a minute)."
 
 run: $(VENV)/.installed ## start the service with ClickHouse inside it; says how to send a first event
 	@$(GATEHOUSE) migrate
@@ -67,7 +68,7 @@ fuzz: $(VENV)/.installed-dev ## made-up bytes for all that reads what comes from
 	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))
 
 soak: $(VENV)/.installed-dev ## kills and outages at random under load, then a count of every event
-	@$(BIN)/python -m tests.faults.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.faults.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) --pace $(PACE)
 
 audit: $(VENV)/.installed-dev ## known holes in what the service is made of, when their list can be reached
 	@$(BIN)/python -m tests.support.audit

@@ -21,7 +21,7 @@ from service.clickhouse.schema import EVENTS_TABLE, SESSIONS_TABLE
 from service.clickhouse.store import Block, ClickhouseStore
 from service.clock import Clock, stopwatch
 from service.errors import JournalError, StoreUnavailable
-from service.insertion import build_block, insert, retry
+from service.insertion import build_block, insert, note_sessions, retry
 from service.journal import Journal
 from service.progress import RowTable
 from service.quarantine import Quarantine
@@ -136,6 +136,11 @@ class InserterActor(Actor):
             status.quarantine_error = problem
             log.error("Rows of block %s that ClickHouse refuses wait: %s", block.id, problem)
             return Postponed()
+        sessions = self._journal.sessions
+        if sessions is not None:
+            await self._persist(
+                f"note the sessions of {block.id}", lambda: asyncio.to_thread(note_sessions, sessions, block)
+            )
         if refused:
             status.quarantine_error = None
             log.error(

@@ -19,10 +19,12 @@ from msgspec import Struct, structs
 from service.clickhouse.store import Block, BlockTrigger, ClickhouseStore
 from service.clock import Clock
 from service.errors import BlockRejected, JournalError
+from service.ingestion.request import ENGAGEMENT
 from service.ingestion.rows import ClickhouseEvent, Entry
 from service.ingestion.session import coalesce
 from service.progress import Fate, Part, Progress, RowTable
 from service.quarantine import Quarantine
+from service.session_log import SessionLog
 from service.wire.refused_row import RefusedRow
 
 MAX_SPLITS: Final = 2_000
@@ -58,6 +60,13 @@ async def insert(
         else:
             return ""
     return await _Bisection(store, block, progress, quarantine, created_ms, now).run()
+
+
+def note_sessions(sessions: SessionLog, block: Block) -> None:
+    """Keep what a stored block says of sessions, before the journal lets go of it. Raises JournalError."""
+    states = [state for sign, state in block.sessions if sign > 0]
+    kept_alive = {event.session_id: event.timestamp for event in block.events if event.name == ENGAGEMENT}
+    sessions.note(states, list(kept_alive.items()))
 
 
 class Retried(Struct, frozen=True):

@@ -10,9 +10,9 @@ Rules it keeps (design sections 3 to 5):
   ``fsync`` survives power loss once ``sync`` has returned.
 
 The folder holds ``lock``, the segments ``<sequence>-<id>.gh`` (their format: ``service.wire.record``),
-``<sequence>-<id>.progress`` beside those whose block ClickHouse refused (``service.progress``), and
-``damaged/`` for what cannot be read. A journal belongs to one actor; only ``read`` may be called from another
-thread.
+``<sequence>-<id>.progress`` beside those whose block ClickHouse refused (``service.progress``),
+``recent.sessions`` (``service.session_log``), and ``damaged/`` for what cannot be read.
+A journal belongs to one actor; only ``read`` may be called from another thread.
 """
 
 import contextlib
@@ -42,6 +42,7 @@ from service.segment import (
     set_tail_aside,
     translated,
 )
+from service.session_log import SESSION_LOG, SessionLog
 from service.wire import record
 
 __all__ = ["LOCK_FILE", "Durability", "Journal", "JournalStatistics", "SegmentInfo"]
@@ -96,6 +97,8 @@ class Journal:
         self._progress: dict[int, Progress] = {}  # by sequence: of segments that were or are being inserted
         self._leftover: list[SegmentInfo] = []  # removed, but the disk refused to delete the file
         self._closed_bytes = 0  # of _closed and _leftover: an append must not cost more with a long backlog
+        self.sessions: SessionLog | None = None
+        """Of the blocks that were let go of; None where nothing is on disk. It is the inserter's."""
         self._next_sequence = 1
         self._records_appended = 0
         self._bytes_appended = 0
@@ -117,6 +120,8 @@ class Journal:
         given the keys in them. Raises JournalLocked when another process owns the folder, JournalError when
         it cannot be used.
         """
+        # Before the folder there was nothing, so that of all sessions all is known.
+        since = now() if folder.exists() else 0.0
         try:
             make_folder(folder)
             journal = cls(folder, durability=durability, max_bytes=max_bytes, now=now, fdatasync=fdatasync)
@@ -124,6 +129,9 @@ class Journal:
             raise translated(error, folder) from error
         try:
             journal._recover(remember)
+            if journal.on_disk:
+                sync = journal.confirms
+                journal.sessions = SessionLog.open(folder / SESSION_LOG, since=since, now=now, sync=sync)
         except OSError as error:
             journal.close()
             raise translated(error, folder) from error

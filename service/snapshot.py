@@ -7,8 +7,8 @@ Constraints:
   (``service.wire.snapshot``). Numbers are little-endian.
 - It is written whole beside its place and renamed into it, and it is taken away when it is read: an old one
   would continue sessions from a state that is not the stored one any more.
-- One of another version, or a damaged one, is set aside with a message. Sessions then begin anew, which
-  splits visits and is never wrong otherwise.
+- One of another version, or a damaged one, is set aside with a message. Sessions are then put together
+  from the journal, as after a kill (``service.session_recovery``).
 """
 
 import logging
@@ -59,7 +59,12 @@ def take_snapshot(path: Path, *, now: float) -> dict[int, bytes]:
     except ValueError as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)
-        log.warning("%s: %s; it was moved to %s and sessions begin anew", path, error, aside.name)
+        log.warning(
+            "%s: %s; it was moved to %s, and sessions are put together from the journal",
+            path,
+            error,
+            aside.name,
+        )
         return {}
     path.unlink()
     return memories if now - created_ms / 1000 <= MAX_AGE_S else {}

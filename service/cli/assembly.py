@@ -4,6 +4,7 @@ Up: journal (whose lock keeps a second service out), sites, ClickHouse, actors, 
 connections, what is in flight is answered and inserted, connections are closed, then everything else.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,6 +25,7 @@ from service.cli.measuring import exporting, metrics_listener, sources, wants_me
 from service.cli.open_files import make_room
 from service.cli.preparation import Preparation
 from service.cli.stores import (
+    JOURNAL_FOLDER,
     load_configured_tables,
     open_clickhouse,
     open_journal,
@@ -41,6 +43,8 @@ from service.http.listener import Listener, admin_runner
 from service.http.settings import Build, PublicSettings
 from service.http.tokens import SENDER_TOKEN_FILE, ensure_token
 from service.ingestion.user_agent import UserAgents
+from service.journal import Journal
+from service.session_recovery import recover_memories
 from service.sites.provisioning import StoreProvisioning
 from service.sites.sqlite import SqliteSiteStore
 from service.snapshot import take_snapshot, write_snapshot
@@ -113,7 +117,7 @@ async def running_service(config: Config) -> AsyncIterator[Running]:
             keys=keys,
             clock=wall,
             settings=_system_settings(config),
-            memories=take_snapshot(config.data_dir / SNAPSHOT_FILE, now=wall()),
+            memories=await _remember(config, journal),
             refreshed=_refreshed(config, loaded),
             tracing=tracing,
         )
@@ -162,8 +166,20 @@ async def _stop(system: System, snapshot: Path, deadline_s: float) -> None:
         write_snapshot(snapshot, memories, now=wall())
     except OSError as error:
         log.warning(
-            "Sessions begin anew at the next start: %s cannot be written: %s", snapshot, error.strerror
+            "The next start puts sessions together from the journal, and rate limits begin anew: "
+            "%s cannot be written: %s",
+            snapshot,
+            error.strerror,
         )
+
+
+async def _remember(config: Config, journal: Journal) -> dict[int, bytes]:
+    """Give what sites remember of an earlier life: as it was written at its stop, or else found again."""
+    memories = take_snapshot(config.data_dir / SNAPSHOT_FILE, now=wall())
+    if memories:
+        return memories
+    folder = config.data_dir / JOURNAL_FOLDER
+    return await asyncio.to_thread(recover_memories, journal, folder, now=wall(), limit=config.max_sessions)
 
 
 class Listeners(NamedTuple):

@@ -7,7 +7,7 @@ from service.cli.stores import open_clickhouse, open_journal, open_keys, open_qu
 from service.clickhouse.store import BlockTrigger
 from service.clock import wall
 from service.config import Config
-from service.insertion import build_block, insert
+from service.insertion import build_block, insert, note_sessions
 from service.progress import RowTable
 
 
@@ -49,6 +49,8 @@ async def replay_journal(config: Config) -> Replayed:
                 if problem:
                     done = structs.replace(done, waiting=done.waiting + 1, problem=problem)
                     continue
+                if journal.sessions is not None:
+                    note_sessions(journal.sessions, block)
                 journal.remove(segment)
                 refused = progress.given_up(RowTable.EVENTS)
                 done = structs.replace(

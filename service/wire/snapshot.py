@@ -6,6 +6,7 @@ again, so that a restart splits no visit and opens no window twice. Nothing in i
 day's hash (design.md, section 4).
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -34,6 +35,12 @@ def encode_memory(memory: Memory) -> bytes:
     """Give the bytes of a memory."""
     limit = memory.rate_limit
     return _encode(((limit.scale_s, limit.window, limit.count), memory.live, memory.past))
+
+
+def encode_states(live: Sequence[msgspec.Raw]) -> bytes:
+    """Give the memory of live sessions that are bytes already; nothing else of the site is known."""
+    limit = RateLimit()
+    return _encode(((limit.scale_s, limit.window, limit.count), live, ()))
 
 
 def decode_memory(payload: bytes) -> Memory:

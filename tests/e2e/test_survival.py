@@ -36,6 +36,14 @@ def send(gatehouse: GatehouseProcess, first: int, count: int) -> None:
         assert (reply.status, reply.headers.get("x-gatehouse-dropped")) == (202, None)
 
 
+def engage(gatehouse: GatehouseProcess) -> None:
+    """Send an engagement of each visitor, which is acknowledged only if the visit goes on."""
+    for visitor in range(VISITORS):
+        event = {"n": "engagement", "u": f"https://{SITE}/0", "d": SITE, "sd": 50, "e": 1000, "v": 24}
+        reply = gatehouse.post_event(event, {"x-forwarded-for": f"203.0.113.{visitor}"})
+        assert (reply.status, reply.headers.get("x-gatehouse-dropped")) == (202, None)
+
+
 def is_settled(gatehouse: GatehouseProcess, clickhouse: ClickhouseServer) -> bool:
     """Whether the database has taken all that waited for it.
 
@@ -57,7 +65,9 @@ def each_once(count: int) -> list[dict[str, Any]]:
     return [{"page": f"/{number}"} for number in range(count)]
 
 
-PAGES = "SELECT pathname AS page FROM events_v2 ORDER BY toUInt32(substring(pathname, 2))"
+PAGES = (
+    "SELECT pathname AS page FROM events_v2 WHERE name = 'pageview' ORDER BY toUInt32(substring(pathname, 2))"
+)
 VISITS = "SELECT toInt64(sum(sign)) AS visits, toInt64(sum(sign * events)) AS events FROM sessions_v2"
 
 
@@ -119,6 +129,27 @@ class TestServiceKilled:
             eventually(lambda: is_settled(gatehouse, clickhouse))
 
             assert gatehouse.query(PAGES) == each_once(3 * EVENTS)
+            assert gatehouse.query(VISITS) == [{"visits": VISITORS, "events": 3 * EVENTS}]
+
+    def test_visits_go_on(self, clickhouse: ClickhouseServer, tmp_path: Path) -> None:
+        """A visit goes on over an orderly restart and two kills, also when an engagement comes first."""
+        with running_gatehouse(tmp_path / "gatehouse", native(clickhouse) | LATE) as gatehouse:
+            gatehouse.add_site(SITE)
+            send(gatehouse, 0, EVENTS)
+            gatehouse.stop()
+            gatehouse.start()
+            gatehouse.kill()
+            gatehouse.start()
+            engage(gatehouse)
+            send(gatehouse, EVENTS, EVENTS)
+            gatehouse.kill()
+            gatehouse.start()
+            engage(gatehouse)
+            send(gatehouse, 2 * EVENTS, EVENTS)
+            gatehouse.flush()
+
+            assert gatehouse.query(PAGES) == each_once(3 * EVENTS)
+            assert gatehouse.query(VISITS) == [{"visits": VISITORS, "events": 3 * EVENTS}]
 
     def test_stopped(self, clickhouse: ClickhouseServer, tmp_path: Path) -> None:
         """A service that is asked to stop inserts what it holds, and ends well."""

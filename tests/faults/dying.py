@@ -17,6 +17,7 @@ from service.clickhouse.native import NativeStore
 from service.clickhouse.schema import EVENTS_TABLE, SESSIONS_TABLE, Table
 from service.journal import Journal
 from service.segment import FileSegment
+from service.session_log import SessionLog
 
 _Step = tuple[type, str, Table | None]
 _STEPS: Final[Mapping[str, _Step]] = {
@@ -25,6 +26,7 @@ _STEPS: Final[Mapping[str, _Step]] = {
     "rotate": (Journal, "rotate", None),
     "insert-events": (NativeStore, "_send", EVENTS_TABLE),
     "insert-sessions": (NativeStore, "_send", SESSIONS_TABLE),
+    "note-sessions": (SessionLog, "note", None),
     "delete": (Journal, "remove", None),
 }
 STEPS: Final = tuple(f"{when}-{name}" for name in _STEPS for when in ("before", "after"))

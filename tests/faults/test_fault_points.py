@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.dying import STEPS
 from tests.faults.ledger import SITES, Fate, Ledger, domain_of, event_of, headers_of
-from tests.faults.soak import stored_numbers, wrong_sites
+from tests.faults.soak import split_visits, stored_numbers, wrong_sessions, wrong_sites
 from tests.support.clickhouse import ClickhouseServer
 from tests.support.server import START_LIMIT_S, GatehouseProcess, eventually
 
@@ -48,13 +48,17 @@ def test_killed_at(step: str, clickhouse_server: ClickhouseServer, tmp_path: Pat
         gatehouse.kill()
     clickhouse_server.revive()
     found = ledger.compare(stored_numbers(clickhouse_server, database))
-    wrong = wrong_sites(clickhouse_server, database)
+    wrong = (
+        wrong_sites(clickhouse_server, database),
+        wrong_sessions(clickhouse_server, database),
+        split_visits(clickhouse_server, database),
+    )
     clickhouse_server.query(f"DROP DATABASE {database} SYNC")
 
     assert (*deaths, code) == (-signal.SIGKILL, -signal.SIGKILL, 0)
     assert (found.lost, found.duplicated, found.unwanted) == (0, 0, 0)
     assert found.acknowledged >= AFTERWARDS
-    assert wrong == 0
+    assert wrong == (0, 0, 0)
 
 
 def _add_sites(gatehouse: GatehouseProcess) -> None:

@@ -12,6 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+import msgspec
+from msgspec.structs import replace
+
 from actors.messages import BuildResult
 from benchmarks.traffic import make_requests
 from service.errors import JournalCorrupt
@@ -27,8 +30,12 @@ from service.ingestion.request import Request
 from service.ingestion.rows import Entry
 from service.ingestion.session import open_session
 from service.ingestion.verdict import BUFFERED, Dropped, DropReason, Verdict
+from service.journal import Journal
 from service.progress import Progress
 from service.segment import decode_records, inspect
+from service.session_log import MAGIC as LOG_MAGIC
+from service.session_log import SESSION_LOG, SessionLog
+from service.session_recovery import recover_memories
 from service.snapshot import take_snapshot, write_snapshot
 from service.wire import record
 from service.wire.batch import MAX_ITEMS, Invalid, batch_reply, decode_batch
@@ -56,6 +63,7 @@ CONTENT_TYPES: Final = (
     None,
 )
 HEAD: Final = re.compile(rb"HTTP/1\.1 \d{3} [A-Za-z ]+(\r\n[A-Za-z0-9-]+: [^\r\n]*)*")
+BOOT: Final = b"one start of it."
 SEGMENT: Final = "0000000000000001-" + "ab" * 16 + ".gh"
 
 EVENT_BODIES: Final = (
@@ -177,6 +185,27 @@ def fuzz_snapshot(data: bytes) -> None:
                 assert decode_memory(encode_memory(decode_memory(memory))) == decode_memory(memory)
 
 
+def fuzz_session_log(data: bytes) -> None:
+    """The log of session states, whole or as one record behind a right checksum: sessions, or none."""
+    with _file(SESSION_LOG, data if data.startswith(LOG_MAGIC) else _log_of(data)) as path:
+        log = SessionLog.open(path, since=0.0, now=lambda: NOW, sync=False, boot=BOOT)
+        journal = Journal.open(path.parent / "journal", durability="memory", max_bytes=1)
+        journal.sessions = log
+        for memory in recover_memories(journal, path.parent, now=NOW, limit=10).values():
+            with contextlib.suppress(RecordError):
+                decode_memory(memory)
+        log.note([], [(1, 1)])
+        assert list(SessionLog.open(path, since=0.0, now=lambda: NOW, sync=False, boot=BOOT).read())
+        journal.close()
+
+
+def _log_of(payload: bytes) -> bytes:
+    with _file(SESSION_LOG, b"") as path:
+        path.unlink()
+        SessionLog.open(path, since=0.0, now=lambda: NOW, sync=False, boot=BOOT)
+        return path.read_bytes() + (record.frame(payload) if payload else b"")
+
+
 def fuzz_refused_row(data: bytes) -> None:
     """A row of the quarantine, or RecordError."""
     with contextlib.suppress(RecordError):
@@ -200,6 +229,7 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     "segment": fuzz_segment,
     "progress": fuzz_progress,
     "snapshot": fuzz_snapshot,
+    "session_log": fuzz_session_log,
     "refused_row": fuzz_refused_row,
     "traceparent": fuzz_traceparent,
     "head": heads.fuzz_head,
@@ -250,6 +280,12 @@ def seeds(name: str) -> list[bytes]:
             with _file("sessions.snapshot", b"") as path:
                 write_snapshot(path, {1: memory}, now=NOW)
                 return [path.read_bytes(), memory]
+        case "session_log":
+            session = entries[0].session
+            assert session is not None
+            session = replace(session, timestamp=int(NOW), start=int(NOW))
+            payload = msgspec.msgpack.encode(((session,), ((1, int(NOW) + 1), (2, 0))))
+            return [_log_of(payload), payload]
         case "refused_row":
             row = RefusedRow("ab" * 16, "events", 3, 1_795_000_000_000, "Code: 469.", 0, entries[0].event)
             return [encode_refused(row)]

@@ -111,6 +111,10 @@ class ClickhouseServer:
         assert self.tcp_port, "a server must have been started once before it is restarted"
         self._launch()
 
+    def log(self) -> str:
+        """All that it has written, over all its starts."""
+        return (self.folder / "server.log").read_text(errors="replace")
+
     def revive(self) -> bool:
         """Start it again if it has died, and tell whether it had.
 
@@ -146,9 +150,7 @@ class ClickhouseServer:
         while not (_answers(self.http_port) and _accepts(self.tcp_port)):
             if not self.running or time.monotonic() > deadline:
                 self.kill()
-                raise ServerMissingError(
-                    f"ClickHouse did not start: {(self.folder / 'server.log').read_text()[-2000:]}"
-                )
+                raise ServerMissingError(f"ClickHouse did not start: {self.log()[-2000:]}")
             time.sleep(_POLL_S)
 
 
