@@ -2,8 +2,8 @@
 
 It waits, backs off with jitter and tries again, always with the same block and so with the same deduplication
 token: a try whose answer was lost does no harm. The buffer goes on taking events meanwhile, since this wait
-is not its own. Blocks that lay on disk go at a bounded rate, so that live events do not notice the catching
-up. Rows that ClickHouse refuses go to the quarantine, which is this actor's own (``service.insertion``).
+is not its own. Blocks that lay on disk go at a bounded rate, so that catching up leaves time for live
+events. Rows that ClickHouse refuses go to the quarantine, which is this actor's own (``service.insertion``).
 """
 
 import asyncio
@@ -91,7 +91,7 @@ class InserterActor(Actor):
         return await self._insert(block, message.segment, message.trace)
 
     async def _keep_to_rate(self, events: int) -> None:
-        """Wait until a block of the backlog may go: live events shall not notice that others catch up."""
+        """Wait until a block of the backlog may go: catching up must leave time for live events."""
         now = asyncio.get_running_loop().time()
         wait_s = self._drain_from_s - now
         self._drain_from_s = max(self._drain_from_s, now) + events / self._drain_max_events_per_s
