@@ -39,6 +39,7 @@ EVILS = (
     "a,b;c d\te",
 )
 MARK = "gatehouse_injected|X-Injected|Set-Cookie"
+KEY = "X-Idempotency-Key"
 ODD_HEADERS = ("User-Agent", "Referer", "X-Forwarded-For", "X-Request-Id", "Accept", "traceparent", "Origin")
 ALLOWED = frozenset(
     {
@@ -149,6 +150,7 @@ def test_what_is_stored_is_what_was_sent(gatehouse: GatehouseProcess, clickhouse
             "p": {"given": value, name[:20]: "x"},
         }
         headers["Accept"] = b"*/*"
+        headers[KEY] = b"key-%d" % len(sent)
         headers["User-Agent"] = b"Mozilla/5.0 Firefox/145.0 " + headers.get("User-Agent", b"")
         response = send(gatehouse, dumped(event), headers)
         assert response.status in (202, 400)
@@ -185,7 +187,7 @@ def test_domains_of_every_kind(gatehouse: GatehouseProcess, domain: str, value: 
 @given(body=st.binary(max_size=200), value=HEADER_BYTES)
 def test_bodies_of_any_bytes(gatehouse: GatehouseProcess, body: bytes, value: bytes) -> None:
     """They are events or refused; nothing of them comes back but in a body of JSON."""
-    response = send(gatehouse, body, dict.fromkeys(ODD_HEADERS, value))
+    response = send(gatehouse, body, dict.fromkeys((*ODD_HEADERS, KEY), value))
     assert response.status in (202, 400, 406)
 
 
