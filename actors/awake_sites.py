@@ -12,6 +12,7 @@ from actors.messages import Remember, Tick
 from actors.runtime import ActorError, Ref
 from actors.site import SiteActor, SiteSurroundings
 from actors.supervision import ChildSpec, Down, Supervisor
+from actors.turns import Turns
 from service.clock import Clock
 
 TICK_SLICES: Final = 100
@@ -25,10 +26,10 @@ LEAST_PATIENCE_S: Final = 0.1
 class AwakeSites:
     """The sites that have an actor; they are independent of each other, and stopped all at once."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, turns: Turns) -> None:
         self._clock = clock
         self._refs: dict[int, Ref[Any]] = {}
-        self.supervisor: Final = Supervisor(on_down=self._went_down)
+        self.supervisor: Final = Supervisor(on_down=self._went_down, turns=turns)
         self.lives: Final[itertools.count[int]] = itertools.count(1)
         """Numbers the lives of site actors, for their names and to fence their appends."""
         self._around: SiteSurroundings | None = None

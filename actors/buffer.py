@@ -16,8 +16,8 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator
-from typing import ClassVar, Final
+from collections.abc import Awaitable, Iterator
+from typing import ClassVar, Final, NamedTuple
 
 from msgspec import Struct
 
@@ -75,6 +75,17 @@ class _Arrivals:
             moments[-1] = (moments[-1][0], moments[-1][1] + events)
         else:
             moments.append((at, events))
+
+
+class _Written(NamedTuple):
+    """What was handed to the journal with one write."""
+
+    accepted: list[Envelope]
+    entries: list[Entry]
+    keys: dict[int, bytes]
+    size_bytes: int
+    began: int
+    """In nanoseconds of the tracing's clock; 0 without tracing."""
 
 
 class _Waiting:
@@ -156,11 +167,31 @@ class BufferActor(Actor):
         self._status.events_waiting = sum(block.events for block in self._waiting)
         self._insert_next()
 
-    async def receive_batch(self, envelopes: list[Envelope]) -> None:
+    def receive_batch(self, envelopes: list[Envelope]) -> Awaitable[None] | None:
         """Write all appends of the batch with one write, then see to the rest in order."""
-        appends = [envelope for envelope in envelopes if isinstance(envelope.message, Append)]
-        if appends:
-            await self._append(appends)
+        appends = [envelope for envelope in envelopes if type(envelope.message) is Append]
+        write = self._append(appends) if appends else None
+        if write is not None and self._journal.confirms:
+            return self._confirm(write, envelopes)
+        if write is not None:
+            self._note_written(write)
+        if len(appends) < len(envelopes):
+            self._see_to_rest(envelopes)
+        return None
+
+    async def _confirm(self, write: "_Written", envelopes: list[Envelope]) -> None:
+        """Wait for the disk before anybody is told that his event is safe."""
+        began = stopwatch()
+        try:
+            await self._journal.sync()
+        except JournalError as error:
+            self._note_refused(write.accepted, write.began, error)
+        else:
+            self._telemetry.record_sync(stopwatch() - began)
+            self._note_written(write)
+        self._see_to_rest(envelopes)
+
+    def _see_to_rest(self, envelopes: list[Envelope]) -> None:
         for envelope in envelopes:
             match envelope.message:
                 case Append():
@@ -178,42 +209,53 @@ class BufferActor(Actor):
                 case Flush():
                     self._flush(envelope)
 
-    async def _append(self, envelopes: list[Envelope]) -> None:
-        accepted = [envelope for envelope in envelopes if self._in_force(envelope)]
+    def _append(self, envelopes: list[Envelope]) -> "_Written | None":
+        """Hand the entries to the journal; None when there is nothing to acknowledge."""
+        accepted = (
+            [envelope for envelope in envelopes if self._in_force(envelope)]
+            if self._refused_epochs
+            else envelopes
+        )
         entries = [entry for envelope in accepted for entry in envelope.message.entries]
         if not entries:
-            return
-        payloads = [encode_entry(entry) for entry in entries]
+            return None
+        payloads = list(map(encode_entry, entries))
         keys = _keys(accepted)
         began = self._tracing.now() if self._tracing is not None else 0
         try:
             self._journal.append(payloads, keys)
-            await self._sync()
         except JournalError as error:
-            self._status.journal_error = str(error)
-            log.error("The journal refuses to be written, senders are told to try again: %s", error)
-            if self._tracing is not None:
-                note_failed_write(_traces(accepted), Write(began, self._tracing.now(), failed=True))
-            for envelope in accepted:
-                self._refused_epochs[envelope.message.site_id] = envelope.message.epoch
-                envelope.reply(value=False)
-            # The segment may take nothing more; the next append begins another.
-            self._close(BlockTrigger.FAILURE)
-            return
-        if keys:
-            self._keys.add(keys.values())
+            self._note_refused(accepted, began, error)
+            return None
+        return _Written(accepted, entries, keys, sum(map(len, payloads)), began)
+
+    def _note_refused(self, accepted: list[Envelope], began: int, error: JournalError) -> None:
+        self._status.journal_error = str(error)
+        log.error("The journal refuses to be written, senders are told to try again: %s", error)
+        if self._tracing is not None:
+            note_failed_write(_traces(accepted), Write(began, self._tracing.now(), failed=True))
+        for envelope in accepted:
+            self._refused_epochs[envelope.message.site_id] = envelope.message.epoch
+            envelope.reply(value=False)
+        # The segment may take nothing more; the next append begins another.
+        self._close(BlockTrigger.FAILURE)
+
+    def _note_written(self, write: "_Written") -> None:
+        """Acknowledge what is durable now, and put it into the open block."""
+        if write.keys:
+            self._keys.add(write.keys.values())
         now = self._clock()
         if not self._open:
             self._opened_at = self._status.opened_at = now
-        self._arrivals.add(now, len(entries))
+        self._arrivals.add(now, len(write.entries))
         if self._tracing is not None:
-            self._follow(self._tracing, accepted, began)
-        self._open.extend(entries)
-        self._open_bytes += sum(map(len, payloads))
+            self._follow(self._tracing, write.accepted, write.began)
+        self._open.extend(write.entries)
+        self._open_bytes += write.size_bytes
         self._status.journal_error = None
-        self._status.events_waiting += len(entries)
+        self._status.events_waiting += len(write.entries)
         self._status.open_events = len(self._open)
-        for envelope in accepted:
+        for envelope in write.accepted:
             envelope.reply(value=True)
         if len(self._open) >= self._limits.max_rows or self._open_bytes >= self._limits.max_bytes:
             self._close(BlockTrigger.SIZE)
@@ -222,12 +264,6 @@ class BufferActor(Actor):
         if self._open_trace is None:
             self._open_trace = tracing.begin_block()
         self._open_trace.note_write(_traces(envelopes), Write(began, tracing.now(), failed=False))
-
-    async def _sync(self) -> None:
-        began = stopwatch()
-        await self._journal.sync()
-        if self._journal.confirms:
-            self._telemetry.record_sync(stopwatch() - began)
 
     def _in_force(self, envelope: Envelope) -> bool:
         append = envelope.message

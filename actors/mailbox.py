@@ -4,13 +4,12 @@ Rules it keeps (reference/actors.md, sections 1.2, 3 and 4):
 
 - The lane for work is bounded and refuses the newest when full: offering never blocks, a refusal is counted.
 - The lane for control messages has no bound, is read first, and never loses anything.
-- One waiter only. Waiting takes nothing out, so a cancelled waiter loses nothing.
+- One reader only, who is called when something is there; the call takes nothing out.
 - An idle mailbox is small: a lane exists only while something is in it, because thousands of actors are idle.
 """
 
-import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -37,9 +36,9 @@ class MailboxStatistics(Struct, frozen=True):
 
 
 class Mailbox(Generic[T]):
-    """Two lanes and one waiter; made without a running loop, used by one loop only."""
+    """Two lanes and one reader; used by one thread only."""
 
-    __slots__ = ("_bound", "_control", "_peak", "_refused", "_taken", "_waiter", "_work")
+    __slots__ = ("_bound", "_control", "_peak", "_reader", "_refused", "_taken", "_work")
 
     def __init__(self, bound: int) -> None:
         assert bound > 0, "a mailbox has room for at least one message"
@@ -47,8 +46,8 @@ class Mailbox(Generic[T]):
         # None stands for an empty lane: an empty deque weighs 0.6 kB, more than the rest of the mailbox.
         self._work: deque[T] | None = None
         self._control: deque[T] | None = None
-        # Pending while the reader waits for a message, else None or done.
-        self._waiter: asyncio.Future[None] | None = None
+        # Called with the next message; None while the reader does not wait.
+        self._reader: Callable[[], None] | None = None
         self._taken = 0
         self._refused = 0
         self._peak = 0
@@ -73,8 +72,8 @@ class Mailbox(Generic[T]):
         lane.append(envelope)
         if len(lane) > self._peak:
             self._peak = len(lane)
-        if self._waiter is not None:
-            self._wake()
+        if self._reader is not None:
+            self._call_reader()
         return True
 
     def offer_control(self, envelope: T) -> None:
@@ -82,25 +81,25 @@ class Mailbox(Generic[T]):
         if self._control is None:
             self._control = deque()
         self._control.append(envelope)
-        if self._waiter is not None:
-            self._wake()
+        if self._reader is not None:
+            self._call_reader()
 
-    def wait(self) -> "asyncio.Future[None]":
-        """Give what to await until something is there.
+    def call_when_filled(self, reader: Callable[[], None]) -> None:
+        """Have the reader called once, as soon as something is there: now, or within the next offer.
 
-        Cancelling the wait changes nothing. Raises RuntimeError when somebody waits already: two readers
-        would each get half of the messages.
+        Raises RuntimeError when somebody waits already: two readers would each get half of the messages.
         """
-        if self._waiter is not None and not self._waiter.done():
+        if self._reader is not None:
             raise RuntimeError(
                 "this mailbox has a reader that waits already; an actor is the only reader of its own"
             )
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reader = reader
         if self:
-            waiter.set_result(None)
-        else:
-            self._waiter = waiter
-        return waiter
+            self._call_reader()
+
+    def forget_reader(self) -> None:
+        """Have nobody called any more."""
+        self._reader = None
 
     def take(self, limit: int) -> list[T]:
         """Take up to ``limit`` messages without waiting: control messages first, each lane in its order."""
@@ -136,11 +135,10 @@ class Mailbox(Generic[T]):
             control_depth=control_depth,
         )
 
-    def _wake(self) -> None:
-        """End the wait; the reader may have been cancelled meanwhile."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+    def _call_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        assert reader is not None, "somebody waits"
+        reader()
 
 
 def _split(lane: deque[T], limit: int) -> tuple[list[T], deque[T] | None]:

@@ -6,8 +6,9 @@ Rules it keeps (reference/actors.md, sections 1.2, 2, 3 and 4):
 - ``tell`` never blocks and says False when refused. Every ask gets an answer: a value, its crash,
   or another of the errors below. A late answer is ignored.
 - A message whose asker has gone, or whose deadline has passed, is skipped and counted.
-- The loop yields after each batch, so that a flooded actor starves nobody.
-- No timer and no task per message. Who asks often owns future and deadline and uses ``Ref.offer``.
+- An actor has one turn, with a bounded batch, in a turn of the loop: a flooded one starves nobody. What it
+  sends is taken up in the same turn of the loop by whoever had none yet (``turns``).
+- No timer, task or future per message. Who asks often owns future and deadline and uses ``Ref.offer``.
 
 Errors::
 
@@ -28,6 +29,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from msgspec import Struct
 
 from actors.mailbox import Mailbox, MailboxStatistics
+from actors.turns import Turns
 
 BATCH_MAX = 100
 """Messages handled before the loop lets others run: 0.1 ms at most with handlers of 1 µs (section 3)."""
@@ -303,18 +305,29 @@ class Cell:
 
     __slots__ = (
         "_actor",
+        "_began_at",
         "_draining",
         "_factory",
         "_in_hand",
+        "_in_line",
+        "_in_turn",
         "_limit",
         "_mailbox",
         "_rest",
+        "_sleep",
+        "_turns",
         "expired",
         "ref",
+        "turn_number",
     )
 
     def __init__(
-        self, name: str, factory: Callable[[], Actor], bound: int | None, undelivered: UndeliveredSink
+        self,
+        name: str,
+        factory: Callable[[], Actor],
+        bound: int | None,
+        undelivered: UndeliveredSink,
+        turns: Turns,
     ) -> None:
         # The first actor is made here, to know its kind; None between a crash and the next start.
         self._actor: Actor | None = factory()
@@ -329,6 +342,16 @@ class Cell:
         self._draining = False
         # How many messages the next turn takes at most.
         self._limit = BATCH_MAX
+        self._turns = turns
+        # Pending while turns are taken by themselves, else None: what is to be awaited, None for the end.
+        self._sleep: asyncio.Future[Awaitable[None] | None] | None = None
+        # It has a place in the line for turns.
+        self._in_line = False
+        # When the last turn began, on the loop's clock, and how many messages it had if it left a backlog.
+        self._began_at = 0.0
+        self._in_turn = 0
+        # Of the round in which it had its last turn; belongs to ``Turns``.
+        self.turn_number = 0
         # Messages skipped because nobody waited for them any more.
         self.expired = 0
 
@@ -342,47 +365,106 @@ class Cell:
         self._actor = actor
 
     async def serve(self) -> None:
-        """Handle messages until told to stop; raises what a handler raised."""
-        actor, mailbox = self._actor, self._mailbox
-        assert actor is not None, "serve comes after start"
-        clock = asyncio.get_running_loop().time
-        handle = self._one_by_one if type(actor).receive_batch is Actor.receive_batch else self._all_at_once
-        began_at, in_turn = 0.0, 0
-        while mailbox or not self._draining:
-            if not mailbox:
-                in_turn = 0
-                if self.ref._pace is not None and clock() - began_at > PACE_S:
-                    self.ref._pace = None
-                await mailbox.wait()
+        """Handle messages until told to stop; raises what a handler raised.
+
+        The task sleeps while turns are taken (``take_turn``). One that leaves something to await wakes it up.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            self._sleep = loop.create_future()
+            self._await_turn()
+            try:
+                pending = await self._sleep
+            finally:
+                self._sleep = None
+                self._mailbox.forget_reader()
+            if pending is None:
+                return
+            await self._finish_turn(pending)
+
+    def take_turn(self) -> None:
+        """Handle the next batch, without waiting; does nothing while the task itself is at work."""
+        self._in_line = False
+        sleep = self._sleep
+        if sleep is None or sleep.done():
+            return
+        try:
             order = self._take()
             if order is not None:
-                if not order.drain:
-                    return
-                self._draining = self.ref.stopped = True
-                continue
-            if mailbox or in_turn:
-                began_at, in_turn = self._note_turn(clock(), began_at, in_turn)
-            flooded = self._limit < BATCH_MAX or bool(mailbox)
-            began = time.thread_time() if flooded else 0.0
-            pending = handle(actor, clock())
-            if flooded and pending is None:
-                self._adapt(time.thread_time() - began)
-            while pending is not None:
-                await pending
-                if mailbox.urgent:
-                    mailbox.put_back(self._rest)
-                pending = handle(actor, clock())
-            if mailbox:
-                await asyncio.sleep(0)
+                if order.drain:
+                    self._draining = self.ref.stopped = True
+                    self._await_turn()
+                else:
+                    sleep.set_result(None)
+                return
+            pending = self._handle_measured()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - raised again where the actor lives
+            sleep.set_exception(error)
+            return
+        if pending is None:
+            self._await_turn()
+        else:
+            sleep.set_result(pending)
 
-    def _note_turn(self, now: float, began_at: float, in_turn: int) -> tuple[float, int]:
-        """Measure the turn before this one, if it left a backlog; give when this one began and its size."""
-        if in_turn:
+    def _await_turn(self) -> None:
+        """Get in line as soon as there is something to do."""
+        if self._mailbox:
+            self._get_in_line()
+        elif self._draining:
+            assert self._sleep is not None, "turns are taken while the task sleeps"
+            self._sleep.set_result(None)
+        else:
+            self._in_turn = 0
+            self._mailbox.call_when_filled(self._begin_anew)
+
+    def _get_in_line(self) -> None:
+        if not self._in_line:
+            self._in_line = True
+            self._turns.enter(self)
+
+    def _begin_anew(self) -> None:
+        """Get in line with the first message after a rest; a pace that is old says nothing any more."""
+        if self.ref._pace is not None and asyncio.get_running_loop().time() - self._began_at > PACE_S:
+            self.ref._pace = None
+        self._get_in_line()
+
+    async def _finish_turn(self, pending: Awaitable[None] | None) -> None:
+        """Await what a handler left to be awaited, and handle the rest of its batch."""
+        actor, mailbox = self._actor, self._mailbox
+        assert actor is not None, "a turn comes after start"
+        while pending is not None:
+            await pending
+            if mailbox.urgent:
+                mailbox.put_back(self._rest)
+            pending = self._handle(actor, asyncio.get_running_loop().time())
+
+    def _handle_measured(self) -> Awaitable[None] | None:
+        """Handle what was taken, and note how fast that went if there is more than one turn can take."""
+        actor, mailbox = self._actor, self._mailbox
+        assert actor is not None, "a turn comes after start"
+        now = asyncio.get_running_loop().time()
+        if mailbox or self._in_turn:
+            self._note_turn(now)
+        flooded = self._limit < BATCH_MAX or bool(mailbox)
+        began = time.thread_time() if flooded else 0.0
+        pending = self._handle(actor, now)
+        if flooded and pending is None:
+            self._adapt(time.thread_time() - began)
+        return pending
+
+    def _handle(self, actor: Actor, now: float) -> Awaitable[None] | None:
+        if type(actor).receive_batch is Actor.receive_batch:
+            return self._one_by_one(actor, now)
+        return self._all_at_once(actor, now)
+
+    def _note_turn(self, now: float) -> None:
+        """Measure the turn before this one, if it left a backlog."""
+        if self._in_turn:
             pace = self.ref._pace
             if pace is None:
                 pace = self.ref._pace = Pace()
-            pace.add(in_turn, now - began_at, limit=self._limit)
-        return now, length_hint(self._rest)
+            pace.add(self._in_turn, now - self._began_at, limit=self._limit)
+        self._began_at, self._in_turn = now, length_hint(self._rest)
 
     def _adapt(self, turn_s: float) -> None:
         """Take fewer messages at once while they are dear, so that no actor keeps the others waiting."""

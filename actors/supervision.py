@@ -23,6 +23,7 @@ from msgspec import Struct, structs
 
 from actors.reports import CrashLog, DeadLetters
 from actors.runtime import Actor, ActorError, ActorStopped, Cell, Ref, Stop, StopReason
+from actors.turns import Turns
 
 CANCEL_GRACE_S = 1.0
 """How long a cancelled child may take to end before it is left behind."""
@@ -89,6 +90,7 @@ class Supervisor:
     """Owns a group of independent actors (one for one).
 
     A child may be restarted ``max_restarts`` times within ``within_s`` seconds; the next crash is its last.
+    Actors that send each other messages share their ``turns``, whoever supervises them.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Supervisor:
         within_s: float = 5.0,
         on_down: Callable[[Down], None] | None = None,
         dead_letters: DeadLetters | None = None,
+        turns: Turns | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_restarts = max_restarts
@@ -117,6 +120,7 @@ class Supervisor:
         # that request's context variables, its trace span among them, for life.
         self._context = contextvars.copy_context()
         self._undelivered = self.dead_letters.record
+        self._turns = Turns() if turns is None else turns
         self._crash_log = CrashLog(clock=clock)
 
     async def start_child(self, spec: ChildSpec) -> Ref[Any]:
@@ -201,7 +205,7 @@ class Supervisor:
             raise ActorStopped(f"{spec.name!r} was not started: its supervisor is stopping")
         if spec.name in self._children:
             raise ValueError(f"{spec.name!r} is the name of a child already")
-        cell = Cell(spec.name, spec.factory, spec.mailbox_bound, self._undelivered)
+        cell = Cell(spec.name, spec.factory, spec.mailbox_bound, self._undelivered, self._turns)
         child = self._children[spec.name] = _Child(spec, cell, started)
         child.task = asyncio.create_task(  # noqa: TID251 - a supervisor is the owner that the rule asks for
             self._run(child), name=spec.name, context=self._context.copy()

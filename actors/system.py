@@ -41,6 +41,7 @@ from actors.site import SiteSurroundings
 from actors.status import Status
 from actors.supervision import ChildSpec, Down, Supervisor
 from actors.tables import Refreshable, TablesActor
+from actors.turns import Turns
 from service.clickhouse.store import ClickhouseStore
 from service.clock import Clock
 from service.errors import StoreUnavailable
@@ -130,9 +131,10 @@ class System:
         self._directory = Directory()
         self._budget = SessionBudget(settings.max_sessions)
         self._site_cache = SiteCache(site_store, ttl_s=settings.site_refresh_s)
-        self._supervisor = Supervisor(on_down=self._part_went_down)
+        turns = Turns()
+        self._supervisor = Supervisor(on_down=self._part_went_down, turns=turns)
         """Of the tree, whose parts depend on each other and are stopped one by one."""
-        self._sites = AwakeSites(clock)
+        self._sites = AwakeSites(clock, turns)
         self._memories: dict[int, bytes] = {} if memories is None else memories
         """What sites remember of an earlier life and have not taken up yet."""
         self._explainer = Explainer(

@@ -1,6 +1,5 @@
-"""The mailbox alone: two lanes, a bound, one waiter, and figures that add up."""
+"""The mailbox alone: two lanes, a bound, one reader, and figures that add up."""
 
-import asyncio
 from collections import deque
 
 import pytest
@@ -114,44 +113,52 @@ def test_statistics_name_every_figure() -> None:
     assert expected == mailbox.statistics()
 
 
-async def test_wait_returns_at_once_when_something_is_there() -> None:
+def test_calls_at_once_when_something_is_there() -> None:
     """Nobody waits for what has come already."""
     mailbox: Mailbox[str] = Mailbox(1)
+    calls: list[str] = []
     mailbox.offer("a")
 
-    assert mailbox.wait().done()
+    mailbox.call_when_filled(lambda: calls.append("filled"))
+
+    assert calls == ["filled"]
 
 
 @pytest.mark.parametrize("lane", ["work", "control"])
-async def test_wait_ends_with_the_first_message(lane: str) -> None:
-    """A message of either lane wakes the reader, and is still there for it to take."""
-    mailbox: Mailbox[str] = Mailbox(1)
-    waiting = mailbox.wait()
-    (mailbox.offer if lane == "work" else mailbox.offer_control)("a")
+def test_calls_with_the_first_message(lane: str) -> None:
+    """A message of either lane calls the reader, once, and is there for it to take."""
+    mailbox: Mailbox[str] = Mailbox(2)
+    got: list[list[str]] = []
+    mailbox.call_when_filled(lambda: got.append(mailbox.take(1)))
+    offer = mailbox.offer if lane == "work" else mailbox.offer_control
 
-    await waiting
+    offer("a")
+    offer("b")
 
-    assert mailbox.take(1) == ["a"]
+    assert got == [["a"]]
+    assert mailbox.take(1) == ["b"]
 
 
-async def test_two_waiters_fail_loudly() -> None:
+def test_two_readers_fail_loudly() -> None:
     """A second reader is told that there is one."""
     mailbox: Mailbox[str] = Mailbox(1)
-    first = mailbox.wait()
+    mailbox.call_when_filled(lambda: None)
 
     with pytest.raises(RuntimeError, match="waits already"):
-        mailbox.wait()
-    assert not first.done()
+        mailbox.call_when_filled(lambda: None)
 
 
-async def test_cancelled_wait_loses_nothing() -> None:
-    """After a cancelled wait the next message goes to the next waiter."""
+def test_a_forgotten_reader_takes_nothing_with_it() -> None:
+    """After a reader was forgotten the next message waits for the next one."""
     mailbox: Mailbox[str] = Mailbox(1)
-    mailbox.wait().cancel()
+    calls: list[str] = []
+    mailbox.call_when_filled(lambda: calls.append("first"))
+    mailbox.forget_reader()
     mailbox.offer("a")
 
-    await mailbox.wait()
+    mailbox.call_when_filled(lambda: calls.append("second"))
 
+    assert calls == ["second"]
     assert mailbox.take(1) == ["a"]
 
 
@@ -224,26 +231,24 @@ TestMailboxModel = MailboxModel.TestCase
 
 
 @given(bursts=st.lists(st.integers(0, 250), max_size=6))
-def test_every_wait_is_woken(bursts: list[int]) -> None:
-    """A reader that waits and takes gets all that is offered, whatever the bursts."""
+def test_every_burst_is_read(bursts: list[int]) -> None:
+    """A reader that takes a part with each call, and asks to be called again, gets all that is offered."""
+    mailbox: Mailbox[int] = Mailbox(1000)
+    got: list[int] = []
+    due: list[bool] = []
 
-    async def read() -> list[int]:
-        mailbox: Mailbox[int] = Mailbox(1000)
-        got: list[int] = []
+    def read() -> None:
+        due.append(True)
 
-        async def reader() -> None:
-            while len(got) < sum(bursts):
-                await mailbox.wait()
-                got.extend(mailbox.take(100))
+    mailbox.call_when_filled(read)
+    offered = 0
+    for burst in bursts:
+        for _ in range(burst):
+            mailbox.offer(offered)
+            offered += 1
+        while due:
+            due.pop()
+            got.extend(mailbox.take(100))
+            mailbox.call_when_filled(read)
 
-        async with asyncio.TaskGroup() as group:
-            group.create_task(reader())
-            offered = 0
-            for burst in bursts:
-                await asyncio.sleep(0)
-                for _ in range(burst):
-                    mailbox.offer(offered)
-                    offered += 1
-        return got
-
-    assert asyncio.run(read()) == list(range(sum(bursts)))
+    assert got == list(range(sum(bursts)))
