@@ -32,7 +32,7 @@ from service.journal import Journal
 from service.remembered_keys import RememberedKeys
 from service.segment import SegmentInfo
 from service.telemetry import Telemetry
-from service.tracing.records import BlockTrace, SiteTrace, Write, note_failed_write
+from service.tracing.records import Answering, BlockTrace, SiteTrace, Write, note_failed_write
 from service.tracing.spans import Tracing
 from service.wire.record import encode_entry
 
@@ -232,11 +232,13 @@ class BufferActor(Actor):
     def _note_refused(self, accepted: list[Envelope], began: int, error: JournalError) -> None:
         self._status.journal_error = str(error)
         log.error("The journal refuses to be written, senders are told to try again: %s", error)
+        write = None
         if self._tracing is not None:
-            note_failed_write(_traces(accepted), Write(began, self._tracing.now(), failed=True))
+            write = Write(began, self._tracing.now(), failed=True)
+            note_failed_write(_traces(accepted), write)
         for envelope in accepted:
             self._refused_epochs[envelope.message.site_id] = envelope.message.epoch
-            envelope.reply(value=False)
+        self._answer(accepted, write, written=False)
         # The segment may take nothing more; the next append begins another.
         self._close(BlockTrigger.FAILURE)
 
@@ -248,22 +250,35 @@ class BufferActor(Actor):
         if not self._open:
             self._opened_at = self._status.opened_at = now
         self._arrivals.add(now, len(write.entries))
-        if self._tracing is not None:
-            self._follow(self._tracing, write.accepted, write.began)
+        traced = None if self._tracing is None else self._follow(self._tracing, write.accepted, write.began)
         self._open.extend(write.entries)
         self._open_bytes += write.size_bytes
         self._status.journal_error = None
         self._status.events_waiting += len(write.entries)
         self._status.open_events = len(self._open)
-        for envelope in write.accepted:
-            envelope.reply(value=True)
+        self._answer(write.accepted, traced, written=True)
         if len(self._open) >= self._limits.max_rows or self._open_bytes >= self._limits.max_bytes:
             self._close(BlockTrigger.SIZE)
 
-    def _follow(self, tracing: Tracing, envelopes: list[Envelope], began: int) -> None:
+    def _follow(self, tracing: Tracing, envelopes: list[Envelope], began: int) -> Write:
         if self._open_trace is None:
             self._open_trace = tracing.begin_block()
-        self._open_trace.note_write(_traces(envelopes), Write(began, tracing.now(), failed=False))
+        write = Write(began, tracing.now(), failed=False)
+        self._open_trace.note_write(_traces(envelopes), write)
+        return write
+
+    def _answer(self, envelopes: list[Envelope], write: Write | None, *, written: bool) -> None:
+        """Answer all appends of a write, so that who is kept only now knows by what it was answered."""
+        tracing = self._tracing
+        if tracing is None or write is None:
+            for envelope in envelopes:
+                envelope.reply(written)
+            return
+        block = self._open_trace if written else None
+        for envelope in envelopes:
+            tracing.answering = Answering(envelope.message.taken, write, block)
+            envelope.reply(written)
+        tracing.answering = None
 
     def _in_force(self, envelope: Envelope) -> bool:
         append = envelope.message

@@ -176,6 +176,8 @@ class Append(Struct, frozen=True):
     """Of those entries whose way is followed."""
     keys: Mapping[int, bytes] | None = None
     """The keys of idempotent senders, by the place of their entry; None when there are none."""
+    taken: int = 0
+    """When the site took the events up, in nanoseconds of the tracing's clock; 0 without tracing."""
 
 
 class Flush(Struct, frozen=True):

@@ -39,7 +39,7 @@ from service.ingestion.site import Site
 from service.ingestion.verdict import BUFFERED, REPEATED, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.sites.cache import SiteCache
 from service.telemetry import Telemetry
-from service.tracing.records import SiteTrace
+from service.tracing.records import Recorder, SiteTrace
 from service.wire.record import RecordError
 from service.wire.snapshot import Memory, decode_memory, encode_memory
 
@@ -61,6 +61,7 @@ class SiteSurroundings(Struct, frozen=True):
     budget: SessionBudget
     clock: Clock
     buffer: Ref[Append]
+    tracing: Recorder | None
     keys: Container[bytes]
     """The digests of the keys under which events were stored."""
     epochs: "itertools.count[int]"
@@ -181,13 +182,14 @@ class SiteActor(Actor):
         senders: list[Envelope] = []
         traces: list[SiteTrace] = []
         keys: dict[int, bytes] = {}
-        taken = 0
+        tracing = self._around.tracing
+        taken = 0 if tracing is None else tracing.now()
         for envelope in envelopes:
             match envelope.message:
                 case Offer(event=event, trace=trace):
                     self._last_used = now
                     if trace is not None:
-                        taken = trace.take_up(taken)
+                        trace.take_up(taken)
                     key = None
                     if event.request.key is not None:
                         key = digest_key(self._id, event.request.key)
@@ -218,7 +220,7 @@ class SiteActor(Actor):
                 case Tick(now=tick):
                     self._tick(tick, alone=len(envelopes) == 1)
         if entries:
-            self._append(Append(self._id, self._epoch, entries, traces, keys or None), senders)
+            self._append(Append(self._id, self._epoch, entries, traces, keys or None, taken), senders)
 
     async def on_stop(self, reason: object) -> None:
         """Give the session budget back."""

@@ -219,6 +219,7 @@ class System:
             budget=self._budget,
             clock=self._clock,
             buffer=buffer,
+            tracing=self._tracing,
             keys=self._keys,
             epochs=self._sites.lives,
             new_session_id=lambda: random.getrandbits(64),

@@ -3,6 +3,9 @@
 A span costs some 5 µs, and 20 more to be sent, and whether a request failed or was slow is known at its end
 only. So these are plain objects with times; a span is made, with its true times, when all is over and it is
 kept. They hold no text of a visitor beyond the life of the request.
+
+Of a plain event that was not sampled nothing is remembered but when it began: should it have to be kept in
+the end, its record is made then (``Tracing.keep_late``), under the ``Answering`` that ends it.
 """
 
 import enum
@@ -43,8 +46,21 @@ class Write(NamedTuple):
     failed: bool
 
 
+class Answering(NamedTuple):
+    """The write of the journal under which senders are being answered at this moment."""
+
+    taken: int
+    """When the site took up the events; 0: not known."""
+    write: Write
+    block: "BlockTrace | None"
+    """What the events are in; None when they are in none."""
+
+
 class Recorder(Protocol):
     """Who decides what is kept, and makes spans of it."""
+
+    answering: Answering | None
+    """Set by who answers senders, and taken away again within the same turn."""
 
     slow_ns: int
     """What takes longer is kept."""
@@ -84,13 +100,9 @@ class SiteTrace:
         self.verdict: Verdict | None = None
         self.write: Write | None = None
 
-    def take_up(self, batch_taken: int) -> int:
-        """Note that the site judges the event now.
-
-        ``batch_taken`` is when the batch that it came in was taken up, 0 for its first event; given back.
-        """
-        self.taken = batch_taken or self.request.recorder.now()
-        return self.taken
+    def take_up(self, taken: int) -> None:
+        """Note that the site judges the event; ``taken`` is when it took its batch up, 0 for now."""
+        self.taken = taken or self.request.recorder.now()
 
     def settle(self, verdict: Verdict) -> None:
         """Note what became of the event: known at the end of its write, if there was one."""
@@ -225,20 +237,24 @@ class BlockTrace:
 
     def note_write(self, sites: Iterable[SiteTrace], write: Write) -> None:
         """Note that these events are durable and in this block; links to those of kept requests."""
-        slow_ns, links = self._recorder.slow_ns, self.links
+        slow_ns = self._recorder.slow_ns
         for site in sites:
             site.write = write
             request = site.request
             if request.kept is None and write.ended - request.began > slow_ns:
                 request.keep(Kept.SLOW)
-            context = request.context
-            if context is None or context.span_id in links:
-                continue
-            if len(links) >= MAX_LINKS:
-                self.links_cut += 1
-                continue
-            links[context.span_id] = context
-            self.kept = Kept.LINKED
+            if request.context is not None:
+                self.link(request.context)
+
+    def link(self, context: SpanContext) -> None:
+        """Link to the span of a kept request that has an event in it; the block is kept then."""
+        if context.span_id in self.links:
+            return
+        if len(self.links) >= MAX_LINKS:
+            self.links_cut += 1
+            return
+        self.links[context.span_id] = context
+        self.kept = Kept.LINKED
 
     @contextmanager
     def current(self) -> Iterator[None]:

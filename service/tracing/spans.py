@@ -24,10 +24,13 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from service.clock import ClockNs, monotonic_ns, wall_ns
+from service.ingestion.event import Event
+from service.ingestion.request import Request
 from service.ingestion.verdict import Buffered, Repeated, Verdict
 from service.telemetry import Measured, catalogue
 from service.tracing.records import (
     FAILED_STATUS,
+    Answering,
     BlockResult,
     BlockTrace,
     InsertTry,
@@ -47,6 +50,8 @@ UNSET: Final = Status(StatusCode.UNSET)
 FAILED: Final = Status(StatusCode.ERROR)
 
 Attributes = dict[str, str | int | float | bool]
+Outcomes = Sequence[tuple[str, Verdict]]
+"""What became of a request, by domain."""
 
 
 class Sampling(Struct, frozen=True):
@@ -79,6 +84,7 @@ class Tracing:
         self._processor = processor
         self._resource = resource
         self._scope = InstrumentationScope("gatehouse", version)
+        self.answering: Answering | None = None
         self._second = 0
         self._kept_this_second = 0
         self.traces_cut = 0
@@ -99,14 +105,51 @@ class Tracing:
             began = self.now()
         if parent is None:
             request = RequestTrace(self, route, None, began)
-            # Not for secrecy; a draw costs a hundredth of a span.
-            sampled = random.random() < self._ratio  # noqa: S311
+            sampled = self.draw()
         else:
             request = RequestTrace(self, route, _remote(parent), began)
             sampled = parent.sampled
         if sampled:
             request.keep(Kept.SAMPLED)
         return request
+
+    def begin_if_needed(self, route: str, parent: TraceParent | None, *, began: int) -> RequestTrace | None:
+        """Follow a request as ``begin`` does; None when it is not sampled: ``keep_late`` can make it good."""
+        if parent is not None:
+            return self.begin(route, parent, began=began)
+        if not self.draw():
+            return None
+        request = RequestTrace(self, route, None, began)
+        request.keep(Kept.SAMPLED)
+        return request
+
+    def draw(self) -> bool:
+        """Decide at random whether a request is sampled."""
+        # Not for secrecy; a draw costs a hundredth of a span.
+        return random.random() < self._ratio  # noqa: S311
+
+    def keep_late(
+        self, route: str, *, began: int, status: int, request: Request | None, outcomes: Outcomes
+    ) -> RequestTrace:
+        """Follow a request that is over, because it failed, was to be tried again, or was slow.
+
+        When the site took it up, and its journal write, are known of an event for one domain.
+        """
+        trace = RequestTrace(self, route, None, began)
+        answering = self.answering if len(outcomes) == 1 else None
+        if request is not None:
+            for domain, verdict in outcomes:
+                site = trace.begin_event(Event(domain=domain, request=request))
+                if site is None:
+                    continue
+                site.began = began
+                if answering is not None:
+                    site.taken, site.write = answering.taken, answering.write
+                site.settle(verdict)
+        trace.finish(status)
+        if answering is not None and answering.block is not None and trace.context is not None:
+            answering.block.link(trace.context)
+        return trace
 
     def begin_block(self) -> BlockTrace:
         """Follow a block."""

@@ -189,6 +189,39 @@ async def test_refused_by_the_journal_is_kept(tmp_path: Path) -> None:
     assert all(span.failed for span in appends)
 
 
+async def test_slow_event_is_told_whole(tmp_path: Path) -> None:
+    """What was not sampled and turns out slow has its site, its write and its block, as if it had been."""
+    spans = Spans(ratio=0.0, slow_s=0.0)
+    async with (
+        running_system(tmp_path, tracing=spans.tracing) as running,
+        public_server(running.system, tracing=spans.tracing) as server,
+    ):
+        await server.post(pageview(v=17), user_agent=FIREFOX)
+        await running.system.flush()
+
+    request, site, append = spans.one("POST /api/event"), spans.one("site"), spans.one("journal append")
+    assert request.attributes["gatehouse.kept"] == "slow"
+    assert [site.parent_id, append.parent_id] == [request.span_id, site.span_id]
+    assert site.attributes["gatehouse.verdict"] == "buffered"
+    assert site.attributes["gatehouse.script_version"] == 17
+    assert spans.one("block").links == (request.span_id,)
+    moments = [request.began, site.began, append.began, append.ended, site.ended, request.ended]
+    assert moments == sorted(moments)
+
+
+async def test_late_verdicts_of_several_domains(tmp_path: Path) -> None:
+    """A request that is kept at its end says of each domain what became of it."""
+    spans = Spans(ratio=0.0, slow_s=0.0)
+    async with (
+        running_system(tmp_path, tracing=spans.tracing) as running,
+        public_server(running.system, tracing=spans.tracing) as server,
+    ):
+        await server.post(pageview("example.com,nobody.example"), user_agent=FIREFOX)
+
+    verdicts = [span.attributes["gatehouse.verdict"] for span in spans.named("site")]
+    assert verdicts == ["buffered", "dropped"]
+
+
 async def test_error_of_a_handler_is_kept() -> None:
     """A bug of ours is a request with 500."""
     spans = Spans(ratio=0.0)

@@ -20,7 +20,7 @@ from typing import Any, Final, cast
 
 from msgspec import Struct
 
-from actors.messages import BuildResult, Ingest
+from actors.messages import BuildResult, Ingest, Outcomes
 from actors.runtime import ActorError, Envelope
 from service.http.body import BodyTrouble
 from service.http.intake import EventIntake, Refusal
@@ -111,7 +111,7 @@ class Exchange(Envelope):
     def reply(self, value: Any) -> None:
         """Answer with what became of the request."""
         result: BuildResult = value
-        self.settle(self._connection.around.intake.reply(result))
+        self.settle(self._connection.around.intake.reply(result), outcomes=result.outcomes)
 
     def fail(self, error: Exception) -> None:
         """Turn an error into an answer: of the actor system, or a bug of ours, which is logged."""
@@ -122,15 +122,21 @@ class Exchange(Envelope):
         # In a context of its own, because it names the trace of this request alone.
         copy_context().run(self._log_bug, error)
 
-    def settle(self, reply: Reply, *, cors: bool = True) -> None:
+    def settle(self, reply: Reply, *, cors: bool = True, outcomes: Outcomes = ()) -> None:
         """Note the answer."""
         if self.answer is None:
-            around = self._connection.around
+            around, ingest = self._connection.around, self.message
             self.answer = around.replies.encode(
                 reply, given_id=self._given_id, cors=cors, close=self._is_last
             )
             if around.watch is not None:
-                around.watch.end(self._trace, reply.status, began=self._began)
+                self._trace = around.watch.end(
+                    self._trace,
+                    reply.status,
+                    began=self._began,
+                    request=None if ingest is None else ingest.request,
+                    outcomes=outcomes,
+                )
             self._connection.go_on()
 
     def _log_bug(self, error: Exception) -> None:

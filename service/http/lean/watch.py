@@ -1,14 +1,17 @@
 """What is measured of a request on the short way, and its span: as ``timing`` and ``tracing`` do it."""
 
+from math import inf
 from typing import Final
 
 from service.clock import monotonic_ns
 from service.http.intake import EVENT_PATH
 from service.http.tracing import find_parent
+from service.ingestion.request import Request
+from service.ingestion.verdict import Retry
 from service.telemetry import Telemetry
 from service.telemetry.figures import Histogram
-from service.tracing.records import RequestTrace
-from service.tracing.spans import Tracing
+from service.tracing.records import FAILED_STATUS, RequestTrace
+from service.tracing.spans import Outcomes, Tracing
 from service.wire.forwarded import Lookup, TrustedProxies
 
 METHOD: Final = "POST"
@@ -26,22 +29,47 @@ class Watch:
         """By status, of which there are few; looked up once."""
         self.now = monotonic_ns if tracing is None else tracing.now
         """Gives nanoseconds, for ``begin`` and ``end``."""
+        self._slow_ns: float = inf if tracing is None else tracing.slow_ns
 
     def begin(self, header: Lookup, peer: str, *, began: int) -> RequestTrace | None:
         """Follow a request through the system; None when nothing is followed."""
         if self._tracing is None:
             return None
         parent = find_parent(header("traceparent"), peer, self._trusted)
-        return self._tracing.begin(EVENT_PATH, parent, began=began)
+        return self._tracing.begin_if_needed(EVENT_PATH, parent, began=began)
 
-    def end(self, trace: RequestTrace | None, status: int, *, began: int) -> None:
-        """Note the answer."""
+    def end(
+        self,
+        trace: RequestTrace | None,
+        status: int,
+        *,
+        began: int,
+        request: Request | None,
+        outcomes: Outcomes,
+    ) -> RequestTrace | None:
+        """Note the answer; gives what followed the request, which may begin here."""
         ended = self.now() if trace is None else trace.finish(status)
+        if trace is None and (
+            ended - began > self._slow_ns
+            or status >= FAILED_STATUS
+            or (len(outcomes) > 1 and any(type(verdict) is Retry for _, verdict in outcomes))
+        ):
+            trace = self._keep(began, status, request, outcomes)
         durations = self._durations.get(status)
         if durations is None:
             durations = self._telemetry.request_durations(METHOD, EVENT_PATH, status)
             self._durations[status] = durations
         durations.record((ended - began) / SECOND_NS)
+        return trace
+
+    def _keep(
+        self, began: int, status: int, request: Request | None, outcomes: Outcomes
+    ) -> RequestTrace | None:
+        if self._tracing is None:
+            return None
+        return self._tracing.keep_late(
+            EVENT_PATH, began=began, status=status, request=request, outcomes=outcomes
+        )
 
 
 def watch_requests(telemetry: Telemetry, tracing: Tracing | None, trusted: TrustedProxies) -> Watch | None:
