@@ -39,32 +39,21 @@ SITE_UNAVAILABLE = Retry(RetryReason.SITE_UNAVAILABLE)
 SPAM_REFERRER = Dropped(DropReason.SPAM_REFERRER)
 
 
-class Pending:
-    """A request whose verdicts are being gathered; answers its sender when the last one is in."""
+class Gathering:
+    """The verdicts of a request for several domains, as they come in."""
 
-    __slots__ = ("_envelope", "_front", "_missing", "_request", "_verdicts")
+    __slots__ = ("_domains", "_missing", "_verdicts")
 
-    def __init__(self, front: "FrontActor", request: Request, envelope: Envelope) -> None:
-        self._front = front
-        self._request = request
-        self._envelope = envelope
-        self._missing = len(request.domains)
+    def __init__(self, domains: Sequence[str]) -> None:
+        self._domains = domains
+        self._missing = len(domains)
         self._verdicts: list[Verdict] = [OVERLOADED] * self._missing
 
-    def settle(self, index: int, event: Event, verdict: Verdict, trace: SiteTrace | None) -> None:
-        """Note the verdict for the domain at ``index`` and count it."""
+    def add(self, index: int, verdict: Verdict) -> Outcomes | None:
+        """Note the verdict for the domain at ``index``; gives all of them with the last one."""
         self._verdicts[index] = verdict
-        if trace is not None:
-            trace.settle(verdict)
-        self._front.count(event, verdict)
         self._missing -= 1
-        if not self._missing:
-            self._front.in_flight -= 1
-            if len(self._verdicts) == 1:
-                outcomes: Outcomes = ((event.domain, verdict),)
-            else:
-                outcomes = tuple(zip(self._request.domains, self._verdicts, strict=True))
-            self._envelope.reply(BuildResult(outcomes))
+        return None if self._missing else tuple(zip(self._domains, self._verdicts, strict=True))
 
 
 class Offered(Envelope):
@@ -73,15 +62,26 @@ class Offered(Envelope):
     Whatever answers it, the request gets a verdict, and only the first one.
     """
 
-    __slots__ = ("_index", "_pending", "settled")
+    __slots__ = ("_front", "_gathering", "_index", "_sender", "settled")
 
     def __init__(
-        self, event: Event, deadline: float, pending: Pending, index: int, trace: SiteTrace | None
+        self,
+        event: Event,
+        deadline: float,
+        trace: SiteTrace | None,
+        front: "FrontActor",
+        sender: Envelope,
+        gathering: Gathering | None,
+        index: int,
     ) -> None:
+        # By itself and not by the base: this is for every event.
         self.message = Offer(event, trace)
         self.future = None
         self.deadline = deadline
-        self._pending = pending
+        self._front = front
+        self._sender = sender
+        self._gathering = gathering
+        """None for the event of a request for one domain."""
         self._index = index
         self.settled = False
         """Whether the request has its verdict."""
@@ -92,11 +92,18 @@ class Offered(Envelope):
         return True
 
     def reply(self, value: Any) -> None:
-        """Give the verdict; a later one is ignored."""
-        if not self.settled:
-            self.settled = True
-            offer = self.message
-            self._pending.settle(self._index, offer.event, value, offer.trace)
+        """Count the verdict, and answer the sender with the last one; a second verdict is ignored."""
+        if self.settled:
+            return
+        self.settled = True
+        event, trace, gathering = self.message.event, self.message.trace, self._gathering
+        if trace is not None:
+            trace.settle(value)
+        self._front.count(event, value)
+        outcomes = ((event.domain, value),) if gathering is None else gathering.add(self._index, value)
+        if outcomes is not None:
+            self._front.in_flight -= 1
+            self._sender.reply(BuildResult(outcomes))
 
     def fail(self, error: BaseException) -> None:
         """Turn an error of the actor system into a verdict."""
@@ -217,19 +224,19 @@ class FrontActor(Actor):
     def _ingest(
         self, request: Request, envelope: Envelope, deadline: float, trace: RequestTrace | None
     ) -> None:
-        refusal = self._refusal()
+        refusal: Verdict | None = self._refusal()
+        if refusal is None and is_spam_referrer(request.referrer, self._tables.spam.value):
+            refusal = SPAM_REFERRER
         self.in_flight += 1
-        pending = Pending(self, request, envelope)
-        spam = is_spam_referrer(request.referrer, self._tables.spam.value)
+        gathering = Gathering(request.domains) if len(request.domains) > 1 else None
         for index, domain in enumerate(request.domains):
-            event = Event(domain=domain, request=request)
+            event = Event(domain, request)
             site = trace.begin_event(event) if trace is not None else None
+            offered = Offered(event, deadline, site, self, envelope, gathering, index)
             if refusal is not None:
-                pending.settle(index, event, refusal, site)
-            elif spam:
-                pending.settle(index, event, SPAM_REFERRER, site)
+                offered.reply(refusal)
             else:
-                self._offer(Offered(event, deadline, pending, index, site), domain)
+                self._offer(offered, domain)
 
     def _ingest_batch(
         self,

@@ -9,8 +9,8 @@ once they are durable; until then the change of the sessions can be taken back. 
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Container, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import ClassVar, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,7 +27,7 @@ from actors.messages import (
     Tick,
 )
 from actors.runtime import Actor, Envelope, Ref
-from actors.salts import SaltBook
+from actors.salts import DAY_S, SaltBook
 from actors.session_book import SessionBook, SessionBudget, Undo
 from service.clock import Clock, stopwatch
 from service.ingestion.event import Context, Event, Tables, run_steps, run_steps_timed
@@ -48,6 +48,7 @@ log = logging.getLogger(__name__)
 NOT_READY = Retry(RetryReason.NOT_READY)
 OVERLOADED = Retry(RetryReason.OVERLOADED)
 JOURNAL_UNAVAILABLE = Retry(RetryReason.JOURNAL_UNAVAILABLE)
+NO_DAY: Final = -1
 DROPPED = {reason: Dropped(reason) for reason in DropReason}
 
 
@@ -139,6 +140,8 @@ class SiteActor(Actor):
     __slots__ = (
         "_around",
         "_context",
+        "_context_book",
+        "_context_day",
         "_epoch",
         "_id",
         "_last_used",
@@ -157,6 +160,10 @@ class SiteActor(Actor):
         self._shields: CompiledShields | None = None
         self._context: Context | None = None
         """What its last event was judged with; None before the first one, and after a change of the site."""
+        self._context_day = NO_DAY
+        """The day whose events it is for, in days since 1970 ..."""
+        self._context_book: Mapping[int, bytes] | None = None
+        """... as long as the salts are these."""
         self._rate_limit = RateLimit()
         self._sessions: SessionBook | None = None
         """None until the first event: most awake sites of a large installation have none."""
@@ -265,11 +272,10 @@ class SiteActor(Actor):
         if reason is not None:
             return DROPPED[reason]
         assert site is not None, "a site that passed the gate is loaded"
-        salts = around.salts.at(event.request.timestamp, now=now)
-        if salts is None:
+        context = self._find_context(event.request.timestamp, now)
+        if context is None:
             return NOT_READY
         event.site = site
-        context = self._find_context(*salts)
         if around.telemetry.steps_due():
             reason = run_steps_timed(event, context, stopwatch, around.telemetry.record_step)
         else:
@@ -281,16 +287,26 @@ class SiteActor(Actor):
         entry = self._sessions.register(event, now=now)
         return entry if entry is not None else DROPPED[DropReason.NO_SESSION_FOR_ENGAGEMENT]
 
-    def _find_context(self, current_salt: bytes, previous_salt: bytes | None) -> Context:
-        context = self._context
-        if context is None or (context.current_salt, context.previous_salt) != (current_salt, previous_salt):
+    def _find_context(self, timestamp: int, now: float) -> Context | None:
+        """Give what an event of that time is judged with; None while there is no salt."""
+        around, context = self._around, self._context
+        book, day = around.salts.by_day, timestamp // DAY_S
+        if context is not None and day == self._context_day and book is self._context_book:
+            return context
+        salts = around.salts.at(timestamp, now=now)
+        if salts is None:
+            return None
+        if context is None or (context.current_salt, context.previous_salt) != salts:
             assert self._shields is not None, "a site that passed the gate is loaded"
+            current_salt, previous_salt = salts
             context = self._context = Context(
                 shields=self._shields,
-                tables=self._around.tables,
+                tables=around.tables,
                 current_salt=current_salt,
                 previous_salt=previous_salt,
             )
+        # A day whose salt is gone is judged with today's, and today ends.
+        self._context_day, self._context_book = (day if day in book else NO_DAY), book
         return context
 
     def _is_repeat(self, key: bytes, envelope: Envelope) -> bool:

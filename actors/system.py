@@ -254,12 +254,12 @@ class System:
         return memories
 
     def offer(self, envelope: Envelope) -> None:
-        """Judge the request of an ``Ingest``, for whoever owns the place of the answer.
+        """Judge the request of an ``Ingest``, for who owns the place of the answer and asked ``turns_away``.
 
         The envelope is answered with BuildResult, at once when the request is refused, or fails with an
         ActorError; what is ``Buffered`` is in the journal.
         """
-        if self._is_late() or not self._tree["front"].offer(envelope):
+        if not self._tree["front"].offer(envelope):
             envelope.reply(self._refused(envelope.message.request))
 
     def turns_away(self) -> bool:
@@ -275,6 +275,8 @@ class System:
 
     async def build_and_buffer(self, request: Request, trace: RequestTrace | None = None) -> BuildResult:
         """Judge one request for each of its domains, and wait for the verdicts."""
+        if self._is_late():
+            return self._refused(request)
         future: asyncio.Future[BuildResult] = asyncio.get_running_loop().create_future()
         self.offer(Envelope(Ingest(request, trace), future))
         return await future

@@ -27,7 +27,7 @@ from service.http.intake import EventIntake, Refusal
 from service.http.lean.door import Door
 from service.http.lean.heads import Heads
 from service.http.lean.replies import ReplyBytes
-from service.http.lean.request import FOREIGN, PlainReader
+from service.http.lean.request import FOREIGN, INCOMPLETE, PlainReader
 from service.http.lean.watch import Watch
 from service.http.peer import name_peer
 from service.http.settings import EventSystem
@@ -94,7 +94,10 @@ class Exchange(Envelope):
         given_id: str | None,
         is_last: bool,
     ) -> None:
-        super().__init__(None if isinstance(understood, Refusal) else Ingest(understood, trace))
+        # By itself and not by the base: this is for every request.
+        self.message = None if isinstance(understood, Refusal) else Ingest(understood, trace)
+        self.future = None
+        self.deadline = None
         self._began = began
         self._trace = trace
         self._connection = connection
@@ -221,8 +224,24 @@ class LeanConnection(asyncio.Protocol):
         """Take the requests that are whole."""
         if self._is_last or self._transport is None:
             return
-        self._kept = self._kept + data if self._kept else data
-        self._work()
+        if self._waiting or self._kept or not self._writable:
+            self._kept = self._kept + data if self._kept else data
+            self._work()
+            return
+        # One request with nothing before or behind it, as nearly all come.
+        taken = self._reader.read(data, 0)
+        if taken == len(data):
+            self._take(self._reader.body)
+            if self._is_last:
+                self._settle_down()
+        elif taken > 0:
+            self._take(self._reader.body)
+            self._kept = data[taken:]
+            self._work()
+        else:
+            self._kept = data
+            self._note_rest(taken)
+            self._settle_down()
 
     def eof_received(self) -> bool:
         """Stay open while there are answers to write: the sender may have closed its half only."""
@@ -253,7 +272,8 @@ class LeanConnection(asyncio.Protocol):
             return
         if len(self._waiting) == 1 and not self._kept:
             self._write_answers()
-            self._settle_down()
+            if self._eof or self._is_last or self._discards or not self._reading:
+                self._settle_down()
         elif self._waiting and self._waiting[0].answer is not None:
             self._woken = True
             self.around.loop.call_soon(self._wake)
@@ -331,10 +351,14 @@ class LeanConnection(asyncio.Protocol):
             position += taken
             self._take(reader.body)
         self._kept = data[position:]
-        self._leaving = taken == FOREIGN
-        if taken == 0 and reader.awaits_body and self._body_until is None:
-            self._body_until = self.around.loop.time() + self.around.limits.body_s
+        self._note_rest(taken)
         return taken > 0
+
+    def _note_rest(self, taken: int) -> None:
+        """Note what the reader said of what is kept."""
+        self._leaving = taken == FOREIGN
+        if taken == INCOMPLETE and self._reader.awaits_body and self._body_until is None:
+            self._body_until = self.around.loop.time() + self.around.limits.body_s
 
     def _take(self, body: bytes | BodyTrouble) -> None:
         around, head, peer = self.around, self._reader.head, self._peer
@@ -370,9 +394,9 @@ class LeanConnection(asyncio.Protocol):
 
     def _write_answers(self) -> None:
         waiting = self._waiting
-        if not waiting or waiting[0].answer is None or self._transport is None:
+        if not waiting or (answers := waiting[0].answer) is None or self._transport is None:
             return
-        answers = waiting.popleft().answer or b""
+        waiting.popleft()
         while waiting and (answer := waiting[0].answer) is not None:
             answers += answer
             waiting.popleft()
