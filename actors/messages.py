@@ -32,7 +32,7 @@ class Tick(Struct, frozen=True):
 # -----------------------------------------------------------------------------------------------------
 
 
-class Ingest(Struct, frozen=True):
+class Ingest(Struct, frozen=True, gc=False):
     """Judge one request; answered with BuildResult."""
 
     request: Request
@@ -51,7 +51,7 @@ Outcomes = tuple[tuple[str, Verdict], ...]
 """A verdict for each domain of a request, in the order they were sent."""
 
 
-class BuildResult(Struct, frozen=True):
+class BuildResult(Struct, frozen=True, gc=False):
     """What became of one request: a verdict for each of its domains, in the order they were sent."""
 
     outcomes: Outcomes
@@ -83,7 +83,7 @@ class CloseDoor(Struct, frozen=True):
 # --------------------------------------------------------------------------------------------------------
 
 
-class Offer(Struct, frozen=True):
+class Offer(Struct, frozen=True, gc=False):
     """Judge one event for this site; answered with a Verdict."""
 
     event: Event

@@ -125,7 +125,10 @@ class Envelope:
             self.future.set_exception(error)
 
     def expired(self, now: float) -> bool:
-        """Say whether the work would be for nobody: the deadline has passed, or the asker has gone."""
+        """Say whether the work would be for nobody: the deadline has passed, or the asker has gone.
+
+        Not asked of an envelope without a deadline and a future.
+        """
         if self.future is not None and self.future.done():
             return True
         return self.deadline is not None and now >= self.deadline
@@ -544,10 +547,11 @@ class Cell:
         """Hand over what is left of the batch; on the second call, after the wait, nothing is."""
         batch: list[Envelope] = []
         for envelope in self._rest:
-            if envelope.expired(now):
-                self._skip(envelope)
-            else:
+            # Most have neither: not worth a call each.
+            if (envelope.deadline is None and envelope.future is None) or not envelope.expired(now):
                 batch.append(envelope)
+            else:
+                self._skip(envelope)
         self._in_hand = tuple(batch)
         if not batch:
             return None

@@ -2,6 +2,8 @@
 
 Source: reference sections 9 and 10.2. A text is ``str`` where it is valid Unicode; percent-decoding can yield
 other bytes (reference 3.4), which are stored as they are, hence ``Text``.
+
+Rows hold texts, numbers and each other, and never themselves: the garbage collector need not look at them.
 """
 
 from msgspec import Struct
@@ -33,7 +35,7 @@ class SessionAttributes(Struct, frozen=True, array_like=True, gc=False):
     acquisition_channel: str = ""
 
 
-class ClickhouseEvent(Struct, frozen=True, array_like=True):
+class ClickhouseEvent(Struct, frozen=True, array_like=True, gc=False):
     """One row of ``events_v2``. Times are UTC epoch seconds; revenue amounts are thousandths, None = NULL."""
 
     site_id: int
@@ -54,7 +56,7 @@ class ClickhouseEvent(Struct, frozen=True, array_like=True):
     attributes: SessionAttributes
 
 
-class ClickhouseSession(Struct, frozen=True, array_like=True):
+class ClickhouseSession(Struct, frozen=True, array_like=True, gc=False):
     """One state of a session; ``sessions_v2`` holds it with sign +1, and −1 once a later state replaced it.
 
     Times are UTC epoch seconds, ``duration`` is seconds.
@@ -78,7 +80,7 @@ class ClickhouseSession(Struct, frozen=True, array_like=True):
     attributes: SessionAttributes
 
 
-class Entry(Struct, frozen=True, array_like=True):
+class Entry(Struct, frozen=True, array_like=True, gc=False):
     """All that one accepted event writes: the unit of the journal.
 
     ``replaced`` is the session state to cancel (sign −1), ``session`` the new one (sign +1). Both are None

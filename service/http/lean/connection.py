@@ -88,10 +88,10 @@ class Exchange(Envelope):
         self,
         connection: "LeanConnection",
         understood: Request | Refusal,
-        *,
         began: int,
         trace: RequestTrace | None,
         given_id: str | None,
+        *,
         is_last: bool,
     ) -> None:
         # By itself and not by the base: this is for every request.
@@ -377,9 +377,7 @@ class LeanConnection(asyncio.Protocol):
         else:
             understood = around.intake.understand(sender, body)
         given_id = head.headers.get("x-request-id")
-        exchange = Exchange(
-            self, understood, began=began, trace=trace, given_id=given_id, is_last=self._is_last
-        )
+        exchange = Exchange(self, understood, began, trace, given_id, is_last=self._is_last)
         self._waiting.append(exchange)
         if isinstance(understood, Refusal):
             exchange.settle(understood.reply, cors=understood.cors)
