@@ -148,7 +148,7 @@ class MmdbGeolocator:
         if self._layout == FLAT:
             return Location(country)
         first = get_path(remote_ip, _SUBDIVISION1)
-        second = get_path(remote_ip, _SUBDIVISION2) if first else None
+        second = get_path(remote_ip, _SUBDIVISION2)
         return Location(
             country,
             f"{country}-{first}" if first else "",

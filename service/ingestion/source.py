@@ -94,7 +94,7 @@ def parse_referrer(referrer: str, url_host: str | None) -> Referrer | None:
     if url.scheme not in _SCHEMES or not url.host:
         return None
     host = url.host.removeprefix("www.")
-    if not host or url.host == "localhost" or host == (url_host or "").removeprefix("www."):
+    if url.host == "localhost" or host == (url_host or "").removeprefix("www."):
         return None
     return Referrer(APP_PREFIX if url.scheme == "android-app" else "", host, url.path)
 

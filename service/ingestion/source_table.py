@@ -57,6 +57,17 @@ class SourceEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """Other names that are used for advertisements only."""
 
 
+class KindEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """Names that keep their own spelling and of which only the kind is known."""
+
+    category: Category
+    names: tuple[str, ...]
+    """Tags or whole hosts, in lower case."""
+
+
+Entry = SourceEntry | KindEntry
+
+
 class SourceTableError(ValueError):
     """A table cannot be used; the sentence names the entry and what is wrong with it."""
 
@@ -72,7 +83,7 @@ class Match(NamedTuple):
 class SourceTable:
     """All known sources, ready to be asked by host, by name and by category."""
 
-    def __init__(self, entries: Iterable[SourceEntry] = (), *, table: str = BUILT_IN) -> None:
+    def __init__(self, entries: Iterable[Entry] = (), *, table: str = BUILT_IN) -> None:
         self._names: dict[str, Match] = {}
         """Any name of a source in lower case."""
         self._hosts: dict[str, list[tuple[str, Match]]] = {}
@@ -91,16 +102,19 @@ class SourceTable:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> "SourceTable":
-        """Read a table with a list named ``source``. Raises SourceTableError."""
+        """Read a table with lists named ``source`` and ``kind``. Raises SourceTableError."""
         return cls(read_entries(data))
 
     def __len__(self) -> int:
         return len({match.name for match in self._names.values()})
 
-    def add(self, entries: Iterable[SourceEntry], *, table: str) -> None:
+    def add(self, entries: Iterable[Entry], *, table: str) -> None:
         """Add entries; what they name is theirs from now on."""
         for entry in entries:
-            self._add(entry, table)
+            if isinstance(entry, KindEntry):
+                self._categories |= dict.fromkeys(entry.names, entry.category)
+            else:
+                self._add(entry, table)
         self._domain_ends = tuple(self._domains)
         self._most_dots = max(_DOTS_OF_STEMS, *(host.count(".") for host in self._hosts), 0)
 
@@ -195,14 +209,19 @@ class SourceTable:
                 return stems[label]
 
 
-def read_entries(data: Mapping[str, object]) -> list[SourceEntry]:
+def read_entries(data: Mapping[str, object]) -> list[Entry]:
     """Read the entries of a table. Raises SourceTableError that names the entry."""
-    if strangers := sorted(data.keys() - {"source"}):
-        raise SourceTableError(f'"{strangers[0]}" is not known; a table holds [[source]] entries only')
-    raw = data.get("source")
-    if not isinstance(raw, list):
+    if strangers := sorted(data.keys() - {"source", "kind"}):
+        raise SourceTableError(
+            f'"{strangers[0]}" is not known; a table holds [[source]] and [[kind]] entries'
+        )
+    sources, kinds = data.get("source", []), data.get("kind", [])
+    if not isinstance(sources, list) or not isinstance(kinds, list) or not (sources or kinds):
         raise SourceTableError("there is no [[source]] in it")
-    entries: list[SourceEntry] = []
+    return [*_read_sources(sources), *_read_kinds(kinds)]
+
+
+def _read_sources(raw: Iterable[object]) -> Iterable[SourceEntry]:
     owners: dict[str, str] = {}
     for number, item in enumerate(raw, 1):
         try:
@@ -211,8 +230,24 @@ def read_entries(data: Mapping[str, object]) -> list[SourceEntry]:
         except (msgspec.ValidationError, SourceTableError) as error:
             name = item.get("name") if isinstance(item, dict) else None
             raise SourceTableError(f"entry {number}{f' ({name})' if name else ''}: {error}") from None
-        entries.append(entry)
-    return entries
+        yield entry
+
+
+def _read_kinds(raw: Iterable[object]) -> Iterable[KindEntry]:
+    owners: dict[str, Category] = {}
+    for number, item in enumerate(raw, 1):
+        try:
+            entry = msgspec.convert(item, KindEntry)
+        except msgspec.ValidationError as error:
+            raise SourceTableError(f"kind {number}: {error}") from None
+        for name in entry.names:
+            if not name.strip() or name != name.lower():
+                raise SourceTableError(f'kind {number} ({entry.category}): "{name}" must be in lower case')
+            if owners.setdefault(name, entry.category) is not entry.category:
+                raise SourceTableError(
+                    f'kind {number} ({entry.category}): "{name}" is already {owners[name]}'
+                )
+        yield entry
 
 
 def _check(entry: SourceEntry, owners: dict[str, str]) -> None:

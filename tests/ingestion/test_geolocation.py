@@ -38,7 +38,10 @@ def test_a_full_record(tmp_path: Path) -> None:
         ({"country": {"iso_code": "FR"}}, Location("FR")),
         ({"country": {"iso_code": "FR"}, "subdivisions": [{"iso_code": "IDF"}]}, Location("FR", "FR-IDF")),
         ({"country": {"iso_code": "FR"}, "subdivisions": [{"names": {"en": "X"}}]}, Location("FR")),
-        ({"country": {"iso_code": "FR"}, "subdivisions": [{}, {"iso_code": "75"}]}, Location("FR")),
+        (
+            {"country": {"iso_code": "FR"}, "subdivisions": [{}, {"iso_code": "75"}]},
+            Location("FR", "", "FR-75"),
+        ),
         ({"country": {"iso_code": "FR"}, "city": {"geoname_id": 5}}, Location("FR", city_geoname_id=5)),
         ({"country": {"iso_code": "FR"}, "city": {"names": {"en": "X"}}}, Location("FR")),
         ({"country": {"iso_code": "FR"}, "city": {"geoname_id": 2**32}}, Location("FR")),

@@ -56,15 +56,17 @@ KEYS = [(key.strip(), name) for name, keys in CUSTOM.items() for key in keys.spl
 KINDS = {
     Category.SOCIAL: "hacker news, telegram, slack, producthunt, github, steamcommunity.com, vkontakte,"
     " threads, discord, microsoft teams, statics.teams.cdn.office.net, bluesky, mastodon, x (twitter),"
-    " facebook, facebook.com, instagram, linkedin, lnkd.in, reddit, quora, tumblr",
+    " facebook, facebook.com, instagram, linkedin, lnkd.in, reddit, quora, tumblr, tiktok,"
+    " crunchyroll, niconico",
     Category.SEARCH: "google, bing, duckduckgo, yahoo!, ecosia, brave, sogou, kagi, baidu, yandex,"
-    " google.com",
-    Category.SHOPPING: "temu.com, amazon, ebay, etsy, alibaba, aliexpress, walmart, google shopping",
-    Category.VIDEO: "youtube, youtube.com, m.youtube.com, vimeo, tiktok, netflix, twitch, dailymotion",
+    " google.com, rakuten",
+    Category.SHOPPING: "temu.com, amazon, ebay, etsy, alibaba, aliexpress, walmart",
+    Category.VIDEO: "youtube, youtube.com, m.youtube.com, vimeo, netflix, twitch, dailymotion",
     Category.EMAIL: "gmail",
     Category.AI_ASSISTANT: "chatgpt, claude, perplexity, google gemini, microsoft copilot, deepseek, grok,"
     " phind, le chat, meta ai, you.com, poe, qwen, kimi, duck.ai",
-    None: "outlook.com, yahoo! mail, wikipedia, microsoft 365, google docs, blog.example.org, no such name, ",
+    None: "outlook.com, yahoo! mail, wikipedia, microsoft 365, google docs, google shopping, hatena,"
+    " blog.example.org, no such name, ",
 }
 CATEGORIES = [(source.strip(), kind) for kind, names in KINDS.items() for source in names.split(",")]
 
@@ -198,6 +200,15 @@ def test_own_categories(source: str, kind: Category | None) -> None:
     assert own_table().category(source) is kind
 
 
+def test_a_kind_leaves_names_as_they_are() -> None:
+    """Of what a kind names only the category is known, in any case and as a tag or a whole host."""
+    table = own_table()
+    assert table.name("Partner.Example") == "Partner.Example"
+    assert table.category("partner.example") is Category.SHOPPING
+    assert table.category("sub.partner.example") is None
+    assert table.match_referrer(Referrer("", "partner.example", "/")) is None
+
+
 def test_own_paid_tags() -> None:
     """An operator's campaign tags count as paid."""
     assert own_table().is_paid("big-campaign")
@@ -221,7 +232,8 @@ def own_table() -> SourceTable:
             }
         )
     )
-    table.add(read_entries({"source": OWN}), table="own")
+    kinds = [{"category": "shopping", "names": ["partner.example"]}]
+    table.add(read_entries({"source": OWN, "kind": kinds}), table="own")
     return table
 
 
@@ -230,7 +242,17 @@ def own_table() -> SourceTable:
     [
         ({}, r"there is no \[\[source\]\] in it"),
         ({"source": "x"}, r"there is no \[\[source\]\] in it"),
+        ({"source": []}, r"there is no \[\[source\]\] in it"),
         ({"sources": []}, '"sources" is not known'),
+        ({"kind": "x"}, r"there is no \[\[source\]\] in it"),
+        ({"kind": [{"names": ["a"]}]}, "kind 1: .*category"),
+        ({"kind": [{"category": "news", "names": ["a"]}]}, "kind 1: Invalid enum value 'news'"),
+        ({"kind": [{"category": "email", "names": ["A"]}]}, r'kind 1 \(email\): "A" must be in lower case'),
+        ({"kind": [{"category": "email", "names": [" "]}]}, r'kind 1 \(email\): " " must be in lower case'),
+        (
+            {"kind": [{"category": "email", "names": ["a"]}, {"category": "video", "names": ["a"]}]},
+            r'kind 2 \(video\): "a" is already email',
+        ),
         ({"source": [{"name": "A"}, {"name": "B", "host": "b.example"}]}, r"entry 2 \(B\): .*host"),
         ({"source": [{"name": "A", "category": "news"}]}, r"entry 1 \(A\): Invalid enum value 'news'"),
         ({"source": [{"hosts": ["a.example"]}]}, "entry 1: .*name"),

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from service.ingestion.event import Context, Event, Tables, run_steps
-from service.ingestion.request import Request
+from service.ingestion.event import Context, Event, Tables, describe_visit, run_steps
+from service.ingestion.raw_event import RawEvent
+from service.ingestion.request import Request, build_request
+from service.ingestion.rows import SessionAttributes
 from service.ingestion.shields import Shields, compile_shields
 from service.ingestion.site import Site
 from service.tables import load_tables
@@ -63,6 +65,17 @@ def make_context(
         current_salt=SALT,
         previous_salt=previous_salt,
     )
+
+
+def describe(context: Context, *, query: str = "", referrer: str = "") -> SessionAttributes:
+    """Give what a visit to https://example.com/ begins with, read as the tracker sends it."""
+    url = f"https://example.com/?{query}" if query else "https://example.com/"
+    raw = RawEvent(n="pageview", u=url, d="example.com", r=referrer)
+    request = build_request(raw, timestamp=NOON, remote_ip="203.0.113.7", user_agent=FIREFOX, ip_class=None)
+    assert isinstance(request, Request), request
+    event = Event(domain="example.com", request=request, site=SITE)
+    assert run_steps(event, context) is None
+    return describe_visit(event)
 
 
 def build_event(context: Context, *, site: Site = SITE, **changes: Any) -> Event:
