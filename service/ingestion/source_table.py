@@ -22,6 +22,8 @@ _ANY_SUFFIX: Final = ".*"
 _SECOND_LEVELS: Final = frozenset({"co", "com", "net", "org"})
 _DOTS_OF_STEMS: Final = 2
 """google.co.uk"""
+_DOTS_OF_PLAIN_HOSTS: Final = 4
+"""Up to here a look at each label costs less than finding out which can matter."""
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
 _STEM: Final = re.compile(r"[a-z0-9_-]+")
 
@@ -94,8 +96,8 @@ class SourceTable:
         """Each with a dot before it."""
         self._domain_ends: tuple[str, ...] = ()
         """The same again, for one quick test."""
-        self._most_dots = _DOTS_OF_STEMS
-        """Labels of a host before so many dots cannot matter."""
+        self._dots: dict[str, int] = {}
+        """The last two labels of hosts to the most dots in one of them; labels before cannot matter."""
         self._categories: dict[str, Category] = {}
         self._paid: set[str] = set()
         self.add(entries, table=table)
@@ -116,7 +118,9 @@ class SourceTable:
             else:
                 self._add(entry, table)
         self._domain_ends = tuple(self._domains)
-        self._most_dots = max(_DOTS_OF_STEMS, *(host.count(".") for host in self._hosts), 0)
+        for host in self._hosts:
+            end = ".".join(host.rsplit(".", 2)[-2:])
+            self._dots[end] = max(host.count("."), self._dots.get(end, 0))
 
     def name(self, text: str) -> str:
         """Give the canonical name for a tag, else the text as it is."""
@@ -194,9 +198,7 @@ class SourceTable:
     def _match_host(self, host: str, path: str) -> Match | None:
         """Try the host, then what is left of it without its first label, and so on."""
         hosts, stems = self._hosts, self._stems
-        rest = host
-        if (excess := host.count(".") - self._most_dots) > 0:
-            rest = host.split(".", excess)[excess]
+        rest = host if host.count(".") <= _DOTS_OF_PLAIN_HOSTS else self._without_idle_labels(host)
         while True:
             if rest in hosts:
                 for place, match in hosts[rest]:
@@ -207,6 +209,16 @@ class SourceTable:
                 return None
             if label in stems and _is_country_suffix(rest):
                 return stems[label]
+
+    def _without_idle_labels(self, host: str) -> str:
+        """Give the end of a long host that can decide: so made-up hosts cost no more than short ones."""
+        _, third, second, last = host.rsplit(".", 3)
+        end = f"{second}.{last}"
+        dots = self._dots.get(end, 1)
+        if dots > _DOTS_OF_STEMS:
+            excess = host.count(".") - dots
+            return host.split(".", excess)[excess] if excess > 0 else host
+        return f"{third}.{end}" if dots == _DOTS_OF_STEMS or third in self._stems else end
 
 
 def read_entries(data: Mapping[str, object]) -> list[Entry]:

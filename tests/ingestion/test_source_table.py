@@ -289,3 +289,22 @@ def test_any_host_has_a_name(tables: Tables, host: str, path: str) -> None:
     match = tables.sources.match_referrer(Referrer("", host, path))
     assert tables.sources.find(Referrer("", host, path)) == (host if match is None else match.name)
     tables.sources.category(host.lower())
+
+
+KNOWN_HOSTS = (
+    "google.co.uk",
+    "google.com.br",
+    "facebook.com",
+    "wikipedia.org",
+    "email.bol.uol.com.br",
+    "x.com",
+)
+
+
+@given(labels=st.lists(st.sampled_from(["a", "zz9", "co", "com"]), max_size=30))
+@pytest.mark.parametrize("host", [*KNOWN_HOSTS, "nobody.example", "example.co.uk"])
+def test_labels_in_front_change_nothing(tables: Tables, host: str, labels: list[str]) -> None:
+    """A subdomain, however deep, is found as its host is."""
+    table = tables.sources
+    expected = table.match_referrer(Referrer("", host, "/"))
+    assert table.match_referrer(Referrer("", ".".join([*labels, host]), "/")) == expected
