@@ -1,5 +1,6 @@
 """Geolocation keeps reference section 13, read from real databases of both layouts."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.ingestion.event import Tables
-from service.ingestion.geolocation import NOWHERE, Geolocator, Location, MmdbGeolocator
+from service.ingestion.geolocation import (
+    NOWHERE,
+    Geolocator,
+    Location,
+    MmdbGeolocator,
+    parse_city_overrides,
+)
 from service.ingestion.shields import Shields
 from service.ingestion.verdict import DropReason
+from service.tables.files import read_packaged
 from service.tables.geo import built_in_geolocator, open_geolocator
+from tests.support.cases import read_cases
 from tests.support.events import build_event, make_context, make_tables
 from tests.support.geo import CITY_RECORD, FLAT_RECORD, write_geo_database
 
@@ -35,19 +44,10 @@ def test_a_full_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "expected"),
     [
-        ({"country": {"iso_code": "FR"}}, Location("FR")),
-        ({"country": {"iso_code": "FR"}, "subdivisions": [{"iso_code": "IDF"}]}, Location("FR", "FR-IDF")),
+        ({"country": {"iso_code": "FR"}, "subdivisions": []}, Location("FR")),
         ({"country": {"iso_code": "FR"}, "subdivisions": [{"names": {"en": "X"}}]}, Location("FR")),
-        (
-            {"country": {"iso_code": "FR"}, "subdivisions": [{}, {"iso_code": "75"}]},
-            Location("FR", "", "FR-75"),
-        ),
-        ({"country": {"iso_code": "FR"}, "city": {"geoname_id": 5}}, Location("FR", city_geoname_id=5)),
         ({"country": {"iso_code": "FR"}, "city": {"names": {"en": "X"}}}, Location("FR")),
         ({"country": {"iso_code": "FR"}, "city": {"geoname_id": 2**32}}, Location("FR")),
-        ({"country": {"iso_code": "ZZ"}, "city": {"geoname_id": 5}}, NOWHERE),
-        ({"country": {"iso_code": "XX"}}, NOWHERE),
-        ({"country": {"iso_code": "T1"}}, NOWHERE),
         ({"country": {"iso_code": "FRA"}}, NOWHERE),
         ({"country": {"iso_code": "ÄÖ"}}, NOWHERE),
         ({"registered_country": {"iso_code": "FR"}}, NOWHERE),
@@ -58,6 +58,38 @@ def test_a_full_record(tmp_path: Path) -> None:
 def test_what_a_record_may_lack(tmp_path: Path, record: dict[str, Any], expected: Location) -> None:
     """Regions and city count only with a known country; what is missing or cannot be stored stays empty."""
     assert locate(tmp_path, record) == expected
+
+
+PLACES = read_cases("places.txt", 8)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Geolocator:
+    """A database that has the record of each case in a network of its own."""
+    records = {f"10.0.{number}.0/24": place_record(*case[:4]) for number, case in enumerate(PLACES)}
+    return open_geolocator(write_geo_database(tmp_path_factory.mktemp("geo") / "places.mmdb", records))
+
+
+def place_record(country: str, first: str, second: str, city: str) -> dict[str, Any]:
+    """Give a record of GeoIP2's layout with those of the fields that are not empty."""
+    subdivisions = [{"iso_code": code} if code else {} for code in (first, second)]
+    record: dict[str, Any] = {"country": {"iso_code": country}} if country else {}
+    return record | {"subdivisions": subdivisions} | ({"city": {"geoname_id": int(city)}} if city else {})
+
+
+@pytest.mark.parametrize("number", range(len(PLACES)), ids=[" ".join(case[:4]) for case in PLACES])
+def test_places(places: Geolocator, number: int) -> None:
+    """What a database says of a place becomes the four values that are stored."""
+    country, first, second, city = PLACES[number][4:]
+    assert places.locate(f"10.0.{number}.7") == Location(country, first, second, int(city or 0))
+
+
+def test_all_districts() -> None:
+    """The table of districts has the 83 of the reference, each once."""
+    listed = tomllib.loads(read_packaged("cities.toml"))
+    overrides = parse_city_overrides(listed)
+    assert len(overrides) == sum(map(len, listed.values())) == 83
+    assert not overrides.keys() & set(overrides.values())
 
 
 @pytest.mark.parametrize(
