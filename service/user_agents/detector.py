@@ -5,7 +5,7 @@ One scan names the candidates of all lists; within a list the first that is conf
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from service.ingestion.user_agent import BROWSER, Detection, MatchedRule
@@ -49,8 +49,11 @@ class Section:
         self.start = start
         self.end = start + len(expressions)
 
+    def __len__(self) -> int:
+        return len(self._expressions)
+
     def pattern(self, place: int) -> Pattern:
-        """Give the compiled expression; it is compiled when it is first asked for."""
+        """Give the compiled expression; it is compiled when it is first asked for, in whatever thread."""
         known = self._patterns[place]
         if known is None:
             frame, regex = self._expressions[place]
@@ -82,6 +85,14 @@ class Plan:
         self.make_models = [
             [self._add_models(make) if make.models else None for make in listed] for _, listed in rules.makes
         ]
+
+    def sections(self) -> Iterator[Section]:
+        """Give all sections, those that every user agent asks first."""
+        yield from (self.bots, self.systems, self.hints)
+        yield from (section for _, section, _ in self.clients)
+        yield from self.system_versions
+        yield from (section for _, section, _ in self.makes)
+        yield from (section for models in self.make_models for section in models if section is not None)
 
     def _add(self, name: str, listed: Sequence[Rule] | Sequence[Make]) -> Section:
         return _extend(name, self.expressions, [(RULE, rule.regex) for rule in listed])

@@ -1,7 +1,9 @@
 """The detector with its scanners: at once with RE2, and with Hyperscan as soon as its databases are there.
 
 Both give the same verdicts. When the folder holds no databases for these rules and this machine, a process of
-its own builds them, which takes half a minute, and a thread waits for it; nobody else does.
+its own builds them, which takes half a minute, and a thread waits for it; nobody else does. Another thread
+compiles the rules' expressions ahead of need and leaves most of the time to others; one that is asked for
+earlier is compiled then.
 """
 
 import logging
@@ -32,6 +34,9 @@ BUILD_DELAY_S: Final = 5.0
 """The first seconds of a processor belong to the start; and who ends at once needs no databases."""
 BUILD_LIMIT_S: Final = 900.0
 CLOSE_LIMIT_S: Final = 5.0
+COMPILE_SLICE_S: Final = 0.001
+COMPILE_PAUSE_S: Final = 0.01
+"""After each slice: all of it takes two seconds of CPU time, and is done within half a minute."""
 
 
 class UserAgentEngine:
@@ -47,6 +52,7 @@ class UserAgentEngine:
         self._path = None if folder is None or version is None else database_path(folder, plan, version)
         scanners = self._load()
         self.scans_with = RE2 if scanners is None else HYPERSCAN
+        self._plan = plan
         self._detector = Detector(
             plan,
             *(scanners or (Re2Scanner(plan.expressions), Re2Scanner(plan.models))),
@@ -54,6 +60,7 @@ class UserAgentEngine:
             limit_s=LIMIT_S,
         )
         self._stopping = threading.Event()
+        self._compiler: threading.Thread | None = None
         self._waiter: threading.Thread | None = None
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -71,8 +78,21 @@ class UserAgentEngine:
         except TooSlow:
             return ()
 
+    def compile(self, *, pause_s: float = COMPILE_PAUSE_S) -> None:
+        """Compile every expression, in slices with a pause after each, until it is over or closed."""
+        began = time.thread_time()
+        for section in self._plan.sections():
+            for place in range(len(section)):
+                section.pattern(place)
+                if time.thread_time() - began > COMPILE_SLICE_S:
+                    if self._stopping.wait(pause_s):
+                        return
+                    began = time.thread_time()
+
     def start(self, *, delay_s: float = BUILD_DELAY_S) -> None:
-        """Have the databases built when there are none; returns at once."""
+        """Have everything compiled, and the databases built when there are none; returns at once."""
+        self._compiler = threading.Thread(target=self._compile, args=(delay_s,), daemon=True)
+        self._compiler.start()
         if self._path is None or self.scans_with == HYPERSCAN:
             return
         self._waiter = threading.Thread(target=self._build, args=(self._path.parent, delay_s), daemon=True)
@@ -84,11 +104,17 @@ class UserAgentEngine:
             self._waiter.join(limit_s)
 
     def close(self) -> None:
-        """End the building, if it still goes on; the next start begins it again."""
+        """End the compiling and the building, if they still go on; the next start begins them again."""
         self._stopping.set()
         if self._child is not None:
             self._child.kill()
         self.wait(CLOSE_LIMIT_S)
+        if self._compiler is not None:
+            self._compiler.join(CLOSE_LIMIT_S)
+
+    def _compile(self, delay_s: float) -> None:
+        if not self._stopping.wait(delay_s):
+            self.compile()
 
     def _build(self, folder: Path, delay_s: float) -> None:
         if self._stopping.wait(delay_s):

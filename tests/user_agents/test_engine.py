@@ -252,6 +252,28 @@ class TestStart:
         assert "cannot be built" in caplog.text
         assert fresh.scans_with == "RE2"
 
+    def test_expressions_are_compiled_ahead(self, monkeypatch: pytest.MonkeyPatch, few: rules.Rules) -> None:
+        """When the start is over no rule has to be compiled while an event waits for it."""
+        monkeypatch.setattr("service.user_agents.engine.load_rules", lambda: few)
+        fresh = UserAgentEngine(None)
+        fresh.start(delay_s=0)
+        assert fresh._compiler is not None
+        fresh._compiler.join(30)
+        assert len(list(fresh._plan.sections())) > 10
+        assert all(None not in section._patterns for section in fresh._plan.sections())
+
+    def test_closing_ends_the_compiling(self) -> None:
+        """A service that stops waits for no expression."""
+        fresh = UserAgentEngine(None)
+        fresh.start(delay_s=60)
+        fresh.close()
+        assert fresh._compiler is not None
+        assert not fresh._compiler.is_alive()
+
+    def test_sections_cover_the_plan(self, plan: Plan) -> None:
+        """Each expression is in one of the sections that are compiled."""
+        assert sum(map(len, plan.sections())) == len(plan.expressions) + len(plan.models)
+
     def test_nothing_to_build(self) -> None:
         """Without a folder nothing is started, and nothing has to be ended."""
         engine().start()
