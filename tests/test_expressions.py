@@ -20,9 +20,8 @@ from typing import Any, Final, NamedTuple
 import pytest
 import regex
 
-import service.ingestion
-import service.user_agents
-import service.wire
+import actors
+import service
 from service.http.app import MAX_LINE_BYTES
 from service.ingestion.money import MAX_AMOUNT_CHARS
 from service.ingestion.request import MAX_EVENT_NAME_GRAPHEMES, MAX_REFERRER_GRAPHEMES
@@ -34,16 +33,19 @@ from service.wire.event_api import MAX_RAW_BYTES
 from service.wire.form import MAX_PART_HEADER_BYTES
 from tests.support.tempting import tempting
 
-ROOMS: Final = (service.ingestion, service.wire, service.user_agents)
+ROOMS: Final = (service, actors)
 WORST_S: Final = 0.05
 LINEAR_S: Final = 1e-7
 """What each character may take besides."""
 TRIES: Final = 3
 METHODS: Final = frozenset({"match", "fullmatch", "search", "findall", "finditer", "sub", "split"})
 
+MAX_SETTING_CHARS: Final = 4_096
+"""Of one setting: somebody wrote it, who may stop the service anyway."""
 LONGEST: Final = MAX_RAW_BYTES
 """The length of a text without a limit of its own: it may fill a whole body."""
 LIMITS: Final = {
+    "service.config.PASSWORD_IN_URL": MAX_SETTING_CHARS,
     "service.ingestion.money._NUMBER_PREFIX": MAX_AMOUNT_CHARS,
     "service.ingestion.shields._STARS": MAX_PATTERN_CHARS,
     "service.ingestion.spam._HOST": MAX_HOST_CHARS,
@@ -116,8 +118,10 @@ def uses(module: ModuleType) -> dict[str, set[str]]:
     return found
 
 
-def texts(pattern: str, flags: int, size: int) -> Iterator[str]:
+def texts(pattern: str | bytes, flags: int, size: int) -> Iterator[str]:
     """Give texts of that length."""
+    if isinstance(pattern, bytes):
+        pattern = pattern.decode("latin-1")
     parts = {*' \t\n.,;:=/@-_"\\%#?[](){}+*0aAZz\u0301\ud800é😀', "\r\n", "%41", "a.", "0.", "a@", '\\"'}
     try:
         tree = parser.parse(pattern, flags)
@@ -176,6 +180,9 @@ def limit_s(text: str) -> float:
 def spent_s(pattern: Any, method: str, text: str) -> float:
     """Give the CPU time of one use."""
     use = getattr(pattern, method)
+    if isinstance(pattern.pattern, bytes):
+        data = text.encode("utf-8", "surrogatepass")
+        return least_s(lambda: use(data))
     if method == "sub":
         return least_s(lambda: use("", text))
     if method == "finditer":

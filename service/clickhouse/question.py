@@ -9,7 +9,8 @@ import re
 
 from service.errors import QueryFailed
 
-_COMMENTS = r"(?:\s|--[^\n]*(?:\n|$)|#[ !][^\n]*(?:\n|$)|/\*.*?\*/)*"
+_COMMENTS = r"(?>\s|--[^\n]*(?:\n|$)|#[ !][^\n]*(?:\n|$)|/\*.*?\*/)*+"
+"""Each is taken for good: could one end later, statements would hide in it and the ways double with each."""
 _QUESTION = re.compile(
     _COMMENTS + r"(?:\(|(?:SELECT|WITH|FROM|SHOW|DESCRIBE|DESC|EXPLAIN|EXISTS)\b)", re.IGNORECASE | re.DOTALL
 )

@@ -160,6 +160,8 @@ async def test_questions_that_are_not_select(store: MigratableStore, sql: str) -
         "USE system",
         "/* SELECT */ DROP TABLE events_v2",
         "-- SELECT\nDROP TABLE events_v2",
+        "/* a */ SYSTEM STOP MERGES -- */ SELECT 1",
+        "/* a */ KILL QUERY WHERE 0 -- */ SELECT 1",
         "",
     ],
 )
