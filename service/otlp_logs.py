@@ -10,10 +10,10 @@ from typing import Final
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
-from opentelemetry.sdk.resources import Resource
 
 from service.errors import ConfigError
 from service.logs import extras
+from service.telemetry.origin import describe_origin
 from service.tracing.export import Protocol, stop_within
 
 STOP_S: Final = 2.0
@@ -38,11 +38,12 @@ SEVERITIES: Final = (
 class OtlpHandler(logging.Handler):
     """Puts lines into a bounded queue, which a thread of its own sends."""
 
-    def __init__(self, exporter: LogRecordExporter, *, version: str) -> None:
+    def __init__(self, exporter: LogRecordExporter, *, version: str, instance: str) -> None:
         super().__init__()
-        resource = Resource.create({"service.name": "gatehouse", "service.version": version})
         self._exporter = exporter
-        self._provider = LoggerProvider(resource, shutdown_on_exit=False)
+        self._provider = LoggerProvider(
+            describe_origin(version=version, instance=instance), shutdown_on_exit=False
+        )
         self._provider.add_log_record_processor(
             BatchLogRecordProcessor(
                 exporter,
@@ -80,12 +81,12 @@ class OtlpHandler(logging.Handler):
         super().close()
 
 
-def open_otlp_logs(endpoint: str, protocol: Protocol, *, version: str) -> OtlpHandler:
+def open_otlp_logs(endpoint: str, protocol: Protocol, *, version: str, instance: str) -> OtlpHandler:
     """Give a handler that sends lines to the collector at ``endpoint``, a URL without a path.
 
     Raises ConfigError when gRPC is asked for and its package is not installed.
     """
-    return OtlpHandler(_open_exporter(endpoint, protocol), version=version)
+    return OtlpHandler(_open_exporter(endpoint, protocol), version=version, instance=instance)
 
 
 def _open_exporter(endpoint: str, protocol: Protocol) -> LogRecordExporter:

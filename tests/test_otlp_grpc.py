@@ -48,7 +48,7 @@ def test_metrics_arrive(collector: tuple[str, Sink]) -> None:
     """Under their names."""
     url, sink = collector
     telemetry = Telemetry()
-    export = MetricsExport(open_exporter(url, "grpc"), [telemetry.measure], version="1")
+    export = MetricsExport(open_exporter(url, "grpc"), [telemetry.measure], version="1", instance="one")
     export.export()
     export.stop(timeout_s=10)
 
@@ -60,7 +60,9 @@ def test_metrics_arrive(collector: tuple[str, Sink]) -> None:
 def test_spans_arrive(collector: tuple[str, Sink]) -> None:
     """At the end at the latest."""
     url, sink = collector
-    queue, tracing = start_tracing(url, "grpc", sampling=Sampling(ratio=1.0, slow_s=1.0), version="1")
+    queue, tracing = start_tracing(
+        url, "grpc", sampling=Sampling(ratio=1.0, slow_s=1.0), version="1", instance="one"
+    )
     tracing.begin("/api/event").finish(202)
     queue.stop(timeout_s=10)
 

@@ -21,7 +21,7 @@ def in_memory() -> InMemoryLogRecordExporter:
 def sent(*records: logging.LogRecord) -> InMemoryLogRecordExporter:
     """Hand records to the handler and close it; gives what the collector got."""
     exporter = in_memory()
-    handler = OtlpHandler(exporter, version="1.2.3")
+    handler = OtlpHandler(exporter, version="1.2.3", instance="one")
     for record in records:
         handler.handle(record)
     handler.close()
@@ -73,7 +73,7 @@ def test_lines_of_the_sender_are_not_sent() -> None:
 
 def test_after_the_end_lines_are_ignored() -> None:
     """What is logged while the process ends fails nobody."""
-    handler = OtlpHandler(exporter := in_memory(), version="1.2.3")
+    handler = OtlpHandler(exporter := in_memory(), version="1.2.3", instance="one")
     handler.close()
     handler.close()
     handler.handle(record())
@@ -102,7 +102,7 @@ def test_lines_arrive_by_grpc() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        handler = open_otlp_logs(f"http://127.0.0.1:{port}", "grpc", version="1.2.3")
+        handler = open_otlp_logs(f"http://127.0.0.1:{port}", "grpc", version="1.2.3", instance="one")
         handler.handle(record())
         handler.close()
     finally:

@@ -34,6 +34,7 @@ from service.telemetry import (
 from service.telemetry.export import COMPLAIN_EVERY_S, MetricsExport
 from service.telemetry.figures import Histogram
 from service.telemetry.metric import Metric
+from service.telemetry.origin import describe_origin
 from service.telemetry.prometheus import PrometheusText
 from tests.support.events import make_request
 
@@ -110,7 +111,7 @@ class TestCollector:
     def test_the_collector_gets_what_was_counted(self) -> None:
         """Counters carry the verdicts by reason and are monotonic totals."""
         exporter = InMemoryExporter()
-        MetricsExport(exporter, [busy_telemetry().measure], version="1").export()
+        MetricsExport(exporter, [busy_telemetry().measure], version="1", instance="one").export()
 
         assert exporter.value(telemetry_event_buffered()) == 2
         assert exporter.value(telemetry_event_dropped(), reason="bot") == 1
@@ -124,7 +125,7 @@ class TestCollector:
     def test_histograms_arrive_with_their_buckets(self) -> None:
         """Pre-aggregated: bounds, counts and sum are those of the plain value."""
         exporter = InMemoryExporter()
-        MetricsExport(exporter, [busy_telemetry().measure], version="1").export()
+        MetricsExport(exporter, [busy_telemetry().measure], version="1", instance="one").export()
         point = exporter.points()["gatehouse.event.delay", ()]
 
         assert isinstance(point, HistogramDataPoint)
@@ -135,7 +136,7 @@ class TestCollector:
     def test_a_request_has_the_attributes_of_the_conventions(self) -> None:
         """Method, route and status; a made-up method is _OTHER, and what is not there has no route."""
         exporter = InMemoryExporter()
-        MetricsExport(exporter, [busy_telemetry().measure], version="1").export()
+        MetricsExport(exporter, [busy_telemetry().measure], version="1", instance="one").export()
         attributes = [dict(key[1]) for key in exporter.points() if key[0] == "http.server.request.duration"]
 
         assert attributes == [
@@ -153,7 +154,9 @@ class TestCollector:
         now = 0.0
         exporter = InMemoryExporter()
         exporter.result = MetricExportResult.FAILURE
-        export = MetricsExport(exporter, [busy_telemetry().measure], version="1", monotonic=lambda: now)
+        export = MetricsExport(
+            exporter, [busy_telemetry().measure], version="1", instance="one", monotonic=lambda: now
+        )
         with caplog.at_level(logging.INFO, logger="service.telemetry.export"):
             for _ in range(13):
                 export.export()
@@ -168,12 +171,35 @@ class TestCollector:
     def test_the_end_exports_what_is_left(self) -> None:
         """Within the time that it is given."""
         exporter = InMemoryExporter()
-        export = MetricsExport(exporter, [busy_telemetry().measure], version="1", interval_s=3600)
+        export = MetricsExport(
+            exporter, [busy_telemetry().measure], version="1", instance="one", interval_s=3600
+        )
         export.start()
         export.stop(timeout_s=20)
 
         assert exporter.value(telemetry_event_buffered()) == 2
         assert exporter.is_shut_down
+
+
+class TestOrigin:
+    def test_restarts_are_the_same_instance(self) -> None:
+        """What is exported says which service it is of, and on which data folder."""
+        exporter = InMemoryExporter()
+        MetricsExport(exporter, [busy_telemetry().measure], version="1", instance="one").export()
+        (resource,) = [found.resource.attributes for found in exporter.exported[-1].resource_metrics]
+
+        assert resource["service.name"] == "gatehouse"
+        assert resource["service.version"] == "1"
+        assert resource["service.instance.id"] == "one"
+
+    def test_the_standard_variable_is_obeyed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who names instances from outside, as Kubernetes operators do, is not overruled."""
+        monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=pod-7,team=web")
+        attributes = describe_origin(version="1", instance="one").attributes
+
+        assert attributes["service.instance.id"] == "pod-7"
+        assert attributes["team"] == "web"
+        assert attributes["service.name"] == "gatehouse"
 
 
 class TestPrometheus:

@@ -20,7 +20,7 @@ from actors.system import System, SystemSettings
 from actors.tables import Refreshable
 from service import __version__
 from service.cli.context import SITES_FILE
-from service.cli.folder import admin_socket, prepare_folder
+from service.cli.folder import admin_socket, name_instance, prepare_folder
 from service.cli.measuring import exporting, metrics_listener, sources, wants_measures
 from service.cli.open_files import make_room
 from service.cli.preparation import Preparation
@@ -154,7 +154,11 @@ def _start_tracing(
         return None, ()
     sampling = Sampling(ratio=config.trace_ratio, slow_s=config.trace_slow_s)
     queue, tracing = start_tracing(
-        config.otlp_endpoint, config.otlp_protocol, sampling=sampling, version=__version__
+        config.otlp_endpoint,
+        config.otlp_protocol,
+        sampling=sampling,
+        version=__version__,
+        instance=name_instance(config.data_dir),
     )
     stack.callback(queue.stop, timeout_s=rest_s)
     return tracing, (tracing.measure, queue.measure)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from actors.system import System
 from service import __version__
+from service.cli.folder import name_instance
 from service.config import Config, split_address
 from service.http.listener import Listener, admin_runner
 from service.ingestion.user_agent import UserAgents
@@ -47,7 +48,7 @@ async def exporting(config: Config, read: Sequence[Source], *, stop_s: float) ->
     from service.telemetry.export import MetricsExport, open_exporter
 
     exporter = open_exporter(config.otlp_endpoint, config.otlp_protocol)
-    export = MetricsExport(exporter, read, version=__version__)
+    export = MetricsExport(exporter, read, version=__version__, instance=name_instance(config.data_dir))
     export.start()
     try:
         yield

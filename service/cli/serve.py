@@ -72,10 +72,15 @@ def _otlp_logs(config: "Config") -> "list[logging.Handler]":
     if not config.otlp_logs:
         return []
     from service import __version__
+    from service.cli.folder import name_instance, prepare_folder
     from service.otlp_logs import open_otlp_logs
 
     assert config.otlp_endpoint is not None, "the configuration was checked"
-    return [open_otlp_logs(config.otlp_endpoint, config.otlp_protocol, version=__version__)]
+    prepare_folder(config.data_dir)
+    instance = name_instance(config.data_dir)
+    return [
+        open_otlp_logs(config.otlp_endpoint, config.otlp_protocol, version=__version__, instance=instance)
+    ]
 
 
 async def _serve(config: "Config", first_steps: str | None) -> None:

@@ -27,13 +27,13 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.metrics.export import Histogram as OtlpHistogram
 from opentelemetry.sdk.metrics.export import Metric as OtlpMetric
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from service.errors import ConfigError
 from service.telemetry import catalogue
 from service.telemetry.figures import Distribution, Measured, Source
 from service.telemetry.metric import Metric
+from service.telemetry.origin import SERVICE, describe_origin
 
 EXPORT_INTERVAL_S: Final = 10.0
 EXPORT_TIMEOUT_S: Final = 8.0
@@ -54,14 +54,15 @@ class MetricsExport:
         sources: Sequence[Source],
         *,
         version: str,
+        instance: str,
         interval_s: float = EXPORT_INTERVAL_S,
         wall: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._exporter = exporter
         self._sources = sources
-        self._resource = Resource.create({"service.name": "gatehouse", "service.version": version})
-        self._scope = InstrumentationScope("gatehouse", version)
+        self._resource = describe_origin(version=version, instance=instance)
+        self._scope = InstrumentationScope(SERVICE, version)
         self._interval_s = interval_s
         self._wall = wall
         self._monotonic = monotonic

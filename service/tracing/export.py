@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from service.errors import ConfigError
 from service.telemetry import Measured, catalogue
+from service.telemetry.origin import describe_origin
 from service.tracing.records import MAX_SITES
 from service.tracing.spans import Sampling, Tracing
 
@@ -108,14 +108,14 @@ def stop_within(shutdown: Callable[[], object], cut_off: Callable[[], object], *
 
 
 def start_tracing(
-    endpoint: str, protocol: Protocol, *, sampling: Sampling, version: str
+    endpoint: str, protocol: Protocol, *, sampling: Sampling, version: str, instance: str
 ) -> tuple[SpanQueue, Tracing]:
     """Begin to send spans to the collector at ``endpoint``, a URL without a path.
 
     ``stop`` the queue in the end. Raises ConfigError when gRPC is asked for and its package is not installed.
     """
     queue = SpanQueue(_open_exporter(endpoint, protocol))
-    resource = Resource.create({"service.name": "gatehouse", "service.version": version})
+    resource = describe_origin(version=version, instance=instance)
     tracing = Tracing(queue, sampling=sampling, resource=resource, version=version, has_room=queue.has_room)
     return queue, tracing
 

@@ -30,6 +30,8 @@ BUFFERED = f"{telemetry_event_buffered().replace('.', '_')}_total"
 DROPPED = f"{telemetry_event_dropped().replace('.', '_')}_total"
 
 REFUSED = EVENTS_REFUSED.prometheus_name
+ALONE = {metric.prometheus_name for metric in CATALOGUE if metric.kind == "gauge" and not metric.attributes}
+"""Gauges of which a service has one each."""
 FULL_AT_BYTES = 2**20
 
 BLOCKED = "blocked.example.com"
@@ -186,6 +188,20 @@ def test_goes_on_without_a_collector(
     assert gatehouse.stop() == 0
     told = complaints(gatehouse)
     assert all((later - earlier).total_seconds() >= BETWEEN_COMPLAINTS_S for earlier, later in pairwise(told))
+
+
+def test_restart_is_the_same_instance(collector: CollectorProcess, gatehouse: GatehouseProcess) -> None:
+    """After a death, counters begin anew in the same series, and no gauge of the dead stands beside ours."""
+    gatehouse.add_site(SITE)
+    send_many(gatehouse, 3)
+    eventually(lambda: buffered(collector) == 3, within_s=OUTAGE_LIMIT_S)
+    gatehouse.kill()
+    gatehouse.start()
+    send_many(gatehouse, 2)
+
+    assert gatehouse.stop() == 0
+    assert list(collector.scrape()[BUFFERED].values()) == [2]
+    assert {len(values) for name, values in collector.scrape().items() if name in ALONE} == {1}
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
