@@ -38,6 +38,7 @@ class CountersActor(Actor):
         self._batch: tuple[str, list[CounterRow]] | None = None
         """The rows that are on their way, and the token under which they are sent until they are in."""
         self._flushed_at = 0.0
+        telemetry.count_rows(COUNTERS_TABLE.name, 0)
 
     async def receive(self, envelope: Envelope) -> None:
         """Collect, and write when it is time or when asked."""

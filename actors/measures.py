@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from actors.directory import Directory
 from actors.mailbox import MailboxStatistics
-from actors.runtime import Ref
+from actors.runtime import Ref, Undelivered
 from actors.salts import SaltBook
 from actors.session_book import SessionBudget
 from actors.status import Status
@@ -159,15 +159,23 @@ class Measures:
         yield Measured(catalogue.MAILBOX_AGE, seen.status.oldest_offer_s, kind)
         # The only question to a site that has a deadline is an event, and this is what becomes of it.
         yield Measured(catalogue.ASKS_TIMED_OUT, seen.telemetry.dropped[DropReason.LOCK_TIMEOUT], kind)
+        yield from self._read_troubles()
+
+    def _read_troubles(self) -> Iterable[Measured]:
+        """Give what should not happen; begun at 0, because Prometheus sees no growth to a first value."""
+        seen = self._observed
+        kinds = [ref.kind for ref in seen.tree.values()] + [SITE_KIND]
+        restarts = dict.fromkeys(kinds, 0)
+        letters = dict.fromkeys(((kind, reason) for kind in kinds for reason in Undelivered), 0)
         for supervisor in seen.supervisors:
-            for kind_name, restarts in supervisor.restarts.items():
-                yield Measured(catalogue.ACTOR_RESTARTS, restarts, {"actor.kind": kind_name})
-        letters: dict[tuple[str, str], int] = {}
-        for supervisor in seen.supervisors:
-            for (receiver, reason), count in supervisor.dead_letters.statistics().items():
-                letters[receiver, reason.value] = letters.get((receiver, reason.value), 0) + count
-        for (receiver, why), count in letters.items():
-            yield Measured(catalogue.DEAD_LETTERS, count, {"actor.kind": receiver, "reason": why})
+            for kind, count in supervisor.restarts.items():
+                restarts[kind] = restarts.get(kind, 0) + count
+            for key, count in supervisor.dead_letters.statistics().items():
+                letters[key] = letters.get(key, 0) + count
+        for kind, count in restarts.items():
+            yield Measured(catalogue.ACTOR_RESTARTS, count, {"actor.kind": kind})
+        for (kind, reason), count in letters.items():
+            yield Measured(catalogue.DEAD_LETTERS, count, {"actor.kind": kind, "reason": reason.value})
 
 
 def _age(since: float | None, now: float) -> float:

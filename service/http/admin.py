@@ -25,7 +25,7 @@ from service.errors import (
     StoreError,
 )
 from service.http.admin_explain import ExplainingSystem, ExplainRoutes
-from service.http.admin_gate import KnownTokens, admin_gate
+from service.http.admin_gate import KnownTokens, Refused, admin_gate
 from service.http.admin_operations import OperableSystem, OperationRoutes
 from service.http.admin_quarantine import QuarantineRoutes, QuarantineSystem
 from service.http.admin_rules import RuleRoutes
@@ -59,6 +59,8 @@ def admin_app(
     """Give the admin API as an aiohttp application; without tokens whoever can connect may do all."""
     middlewares: list[Middleware] = [_refuse_clearly]
     if tokens is not None:
+        for reason in Refused:  # begun at 0, so that the first one is seen to come
+            telemetry.count_admin_refusal(reason, times=0)
         middlewares.append(admin_gate(tokens, clock=clock, count=telemetry.count_admin_refusal))
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(_name_server)

@@ -1,16 +1,16 @@
 """The public listener: what trackers, senders of batches and monitors reach. Source: reference section 1."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from aiohttp import web
 
 from service.clock import Clock
 from service.http.answers import Answers
-from service.http.events import EventRoutes
+from service.http.events import BATCH_PATH, EventRoutes
 from service.http.expectation import expecting
 from service.http.health import HealthRoutes
-from service.http.intake import EventIntake
+from service.http.intake import EVENT_PATH, EventIntake
 from service.http.lean.connection import Limits
 from service.http.lean.door import Door
 from service.http.lean.replies import ReplyBytes
@@ -44,6 +44,12 @@ AIOHTTP_OPTIONS: Final[Mapping[str, Any]] = {
 Bodies are taken as they are sent: the reference knows no ``content-encoding`` of requests either.
 """
 
+USUAL_ANSWERS: Final[Mapping[str, Sequence[int]]] = {
+    EVENT_PATH: (202, 400, 500, 503),
+    BATCH_PATH: (200, 401, 500, 503),
+}
+"""Counted from 0 on, because Prometheus sees no growth to a first value: one 500 a day would not be seen."""
+
 _LEAN_PARTS: Final = web.AppKey("lean_parts", LeanParts)
 
 
@@ -68,6 +74,9 @@ def public_app(
         system=system, settings=settings, clock=clock, answers=answers, intake=intake, tracing=tracing
     )
     app.add_routes(expecting(timed(health.routes() + events.routes(), telemetry)))
+    for path, statuses in USUAL_ANSWERS.items():
+        for status in statuses:
+            telemetry.request_durations("POST", path, status)
     app[_LEAN_PARTS] = LeanParts(
         system=system,
         intake=intake,

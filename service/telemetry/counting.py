@@ -166,9 +166,9 @@ class Telemetry:
         """Count rows that were set aside, because ClickHouse will never take them."""
         self._rows_quarantined[table] += rows
 
-    def count_admin_refusal(self, reason: str) -> None:
+    def count_admin_refusal(self, reason: str, *, times: int = 1) -> None:
         """Count a request that the admin API turned away before it was looked at."""
-        self._admin_refusals[reason] += 1
+        self._admin_refusals[reason] += times
 
     def measure(self) -> Iterable[Measured]:
         """Give all of it to the exporter."""

@@ -22,14 +22,23 @@ def test_metrics_tell_what_became_of_events(tmp_path: Path) -> None:
         process.post_event({"n": "pageview", "u": "https://unknown.example/", "d": "unknown.example"})
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
             text = answer.read().decode()
-        with urllib.request.urlopen(f"{process.url}/api/health", timeout=10) as health:
-            assert health.status == 200
+        assert process.get("/metrics").status == 404
 
+    families = list(text_string_to_metric_families(text))
     samples = {
         (sample.name, sample.labels.get("reason")): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in families
         for sample in family.samples
+    }
+    answers = {
+        (sample.labels["http_route"], sample.labels["http_response_status_code"]): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "http_server_request_duration_seconds_count"
     }
     assert samples["gatehouse_events_buffered_total", None] == 3
     assert samples["gatehouse_events_dropped_total", "not_found"] == 1
+    assert samples["gatehouse_admin_refusals_total", "wrong_token"] == 0
+    assert answers["/api/event", "202"] == 4
+    assert answers["/api/event", "500"] == 0, "begun at 0, so that the first one is seen to come"
     assert "203.0.113" not in text
