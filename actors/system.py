@@ -405,7 +405,8 @@ class System:
         if self._ticks % SLOW_TICK_EVERY == 0:
             self._journal_growth.note(self._journal.statistics().bytes_appended, tick.now)
             for name in ("salts", "directory", "counters"):
-                self._tree[name].tell(tick)
+                if not self._tree[name].depth:  # who still has work needs no second call to it
+                    self._tree[name].tell(tick)
             if tick.now > self._memories_end:
                 self._memories.clear()
         if self._ticks % TABLES_TICK_EVERY == 0:

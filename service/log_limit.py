@@ -16,7 +16,7 @@ MAX_KEYS: Final = 1_000
 ABOUT_THE_COLLECTOR: Final = ("opentelemetry", "service.telemetry", "service.tracing")
 """Who warns when the collector of telemetry is away, some of them at every try: one line a window for all."""
 
-LEFT_OUT: Final = "%d more lines like this were left out: %s"
+LEFT_OUT: Final = "%d more lines like this were left out, the last: %s"
 
 Key = tuple[str, int, str]
 _COLLECTOR: Final[Key] = ("the collector", 0, "")
@@ -95,5 +95,13 @@ def _is_below(name: str, loggers: tuple[str, ...]) -> bool:
 def _count(window: _Window) -> logging.LogRecord:
     last = window.last
     return logging.LogRecord(
-        last.name, last.levelno, last.pathname, last.lineno, LEFT_OUT, (window.left_out, str(last.msg)), None
+        last.name, last.levelno, last.pathname, last.lineno, LEFT_OUT, (window.left_out, _text(last)), None
     )
+
+
+def _text(record: logging.LogRecord) -> str:
+    """Give the line with its values, or without them where they do not fit."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - values are anybody's objects
+        return str(record.msg)

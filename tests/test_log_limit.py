@@ -29,7 +29,7 @@ def test_same_line_comes_a_few_times_and_then_its_count() -> None:
     later = limit.pass_on(record("another %s", at=WINDOW_S + 1))
 
     assert written == [1] * LINES + [0] * 25
-    assert texts(later) == ["25 more lines like this were left out: no %s", "another 1"]
+    assert texts(later) == [f"25 more lines like this were left out, the last: no {LINES + 24}", "another 1"]
     assert later[0].name == "service.x"
     assert later[0].levelno == logging.WARNING
 
@@ -51,8 +51,17 @@ def test_end_tells_what_was_not_told() -> None:
     for _ in range(LINES + 3):
         limit.pass_on(record())
 
-    assert texts(limit.end()) == ["3 more lines like this were left out: no %s"]
+    assert texts(limit.end()) == ["3 more lines like this were left out, the last: no 1"]
     assert limit.end() == []
+
+
+def test_values_that_do_not_fit_cost_no_line() -> None:
+    """A library's mistake in what it logs is no trouble to who logs next."""
+    limit = LogLimit()
+    for _ in range(LINES + 1):
+        limit.pass_on(record("no %d", value="number"))
+
+    assert texts(limit.end()) == ["1 more lines like this were left out, the last: no %d"]
 
 
 def test_collector_is_one_line_a_minute_whoever_complains() -> None:

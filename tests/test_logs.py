@@ -163,7 +163,7 @@ class TestLines:
 
         lines = logged(stream)
         assert len(lines) == LINES + 1
-        assert lines[-1]["message"] == "90 more lines like this were left out: again %d"
+        assert lines[-1]["message"] == "90 more lines like this were left out, the last: again 99"
 
     @pytest.mark.usefixtures("root_logger")
     def test_others_get_the_same_lines(self) -> None:

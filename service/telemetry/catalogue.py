@@ -206,8 +206,8 @@ MAILBOX_AGE: Final = Metric(
     unit=SECONDS,
     attributes=("actor.kind",),
     meaning="How long the oldest message has waited, to a tenth of a second; of sites, the oldest event.",
-    advice="Seconds at `buffer`: the journal's disk hangs. At `inserter`: ClickHouse is away, which is no "
-    "loss. At `front` or `site`: too little CPU.",
+    advice="Seconds at `buffer`: the journal's disk hangs. At `inserter` or `counters`: ClickHouse is "
+    "away, which is no loss. At `front` or `site`: too little CPU.",
 )
 SITES_KNOWN: Final = Metric(
     name="gatehouse.sites.known",

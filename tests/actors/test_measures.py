@@ -1,5 +1,7 @@
 """What the running system tells telemetry of itself."""
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,12 +9,14 @@ import pytest
 from actors.buffer import BlockLimits
 from actors.mailbox import MailboxStatistics
 from actors.measures import MAX_MARKS, WaitWatch
-from actors.system import SystemSettings
+from actors.system import SLOW_TICK_EVERY, SystemSettings
+from service.clickhouse.store import CounterRow
 from service.ingestion.verdict import DropReason
 from service.sites.records import Limits, ShieldKind
 from service.telemetry import Distribution, catalogue
 from service.telemetry.figures import Measured
 from service.telemetry.metric import Metric
+from tests.support.memory_store import MemoryStore
 from tests.support.probe import until
 from tests.support.running_system import RunningSystem, running_system
 
@@ -112,6 +116,28 @@ async def test_what_should_not_happen_begins_at_0(tmp_path: Path) -> None:
     for table in ("events_v2", "sessions_v2"):
         assert value(figures, catalogue.ROWS_QUARANTINED, table=table) == 0
     assert value(figures, catalogue.ROWS_INSERTED, table="ingest_counters") == 0
+
+
+async def test_waiting_for_clickhouse_loses_no_message(tmp_path: Path) -> None:
+    """Counters that are being written for long are called once, not until their mailbox is full."""
+
+    class Hanging(MemoryStore):
+        async def insert_counters(self, rows: Sequence[CounterRow], *, token: str) -> None:
+            began.set()
+            await goes_on.wait()
+
+    began, goes_on = asyncio.Event(), asyncio.Event()
+    settings = SystemSettings(tick_s=0.0001)
+    async with running_system(tmp_path, store=Hanging(), settings=settings) as running:
+        await running.send(running.request())
+        await began.wait()
+        ticks = running.system._ticks
+        await until(lambda: running.system._ticks > ticks + 30 * SLOW_TICK_EVERY)
+        goes_on.set()
+        await running.system.stop(deadline_s=2.0)
+        figures = read(running)
+
+    assert value(figures, catalogue.DEAD_LETTERS, **{"actor.kind": "counters"}, reason="full") == 0
 
 
 async def test_a_journal_that_is_full_is_seen(tmp_path: Path) -> None:
