@@ -26,7 +26,7 @@ from actors.runtime import Actor, Envelope, MailboxFull, Ref
 from actors.status import Status
 from service.clickhouse.store import BlockTrigger
 from service.clock import Clock, stopwatch
-from service.errors import JournalError
+from service.errors import JournalError, JournalFull
 from service.ingestion.rows import Entry
 from service.journal import Journal
 from service.remembered_keys import RememberedKeys
@@ -230,7 +230,8 @@ class BufferActor(Actor):
         return _Written(accepted, entries, keys, sum(map(len, payloads)), began)
 
     def _note_refused(self, accepted: list[Envelope], began: int, error: JournalError) -> None:
-        self._status.journal_error = str(error)
+        self._status.journal_failed_at = self._clock()
+        self._status.journal_is_full = isinstance(error, JournalFull)
         log.error("The journal refuses to be written, senders are told to try again: %s", error)
         write = None
         if self._tracing is not None:
@@ -253,7 +254,7 @@ class BufferActor(Actor):
         traced = None if self._tracing is None else self._follow(self._tracing, write.accepted, write.began)
         self._open.extend(write.entries)
         self._open_bytes += write.size_bytes
-        self._status.journal_error = None
+        self._status.journal_failed_at = None
         self._status.events_waiting += len(write.entries)
         self._status.open_events = len(self._open)
         self._answer(write.accepted, traced, written=True)

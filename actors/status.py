@@ -15,7 +15,8 @@ class Status:
         "events_inserted",
         "events_waiting",
         "insert_tries_failed",
-        "journal_error",
+        "journal_failed_at",
+        "journal_is_full",
         "oldest_offer_s",
         "open_events",
         "opened_at",
@@ -41,8 +42,10 @@ class Status:
         """Blocks that wait in the journal for room in the quarantine. Buffer."""
         self.events_inserted = 0
         """Since the start. Inserter."""
-        self.journal_error: str | None = None
-        """Why the last append failed; None after one that worked. Buffer."""
+        self.journal_failed_at: float | None = None
+        """When the last append failed, UTC epoch seconds; None after one that worked. Buffer."""
+        self.journal_is_full = False
+        """Whether it failed for want of room. Buffer."""
         self.oldest_offer_s = 0.0
         """How long the oldest event has waited for its site to take it up. Front, at every tick."""
         self.requests_in_flight = 0

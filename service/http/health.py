@@ -1,7 +1,8 @@
 """What monitors ask: is it alive, is it ready, which build is it. Source: reference section 1.6.
 
 Ready means that events are taken. While ClickHouse is away they are taken all the same, into the journal, so
-that says ``error`` in its line and the whole stays ready. The reference's four names are kept for old
+that says ``error`` in its line and the whole stays ready; it is not any more when the journal is full or
+cannot be written. The reference's four names are kept for old
 monitors, with its values: ``postgres`` stands for whatever holds the sites. Beside them stand ``ready``,
 ``state`` (``ready``, ``degraded``, ``not ready``) and ``checks``, the state of every part by its own name:
 ``ok`` or a sentence with figures.

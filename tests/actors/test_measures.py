@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from actors.buffer import BlockLimits
+from actors.condition import TRIED_AGAIN_S
 from actors.mailbox import MailboxStatistics
 from actors.measures import MAX_MARKS, WaitWatch
 from actors.system import SLOW_TICK_EVERY, SystemSettings
 from service.clickhouse.store import CounterRow
-from service.ingestion.verdict import DropReason
+from service.ingestion.verdict import BUFFERED, DropReason
 from service.sites.records import Limits, ShieldKind
 from service.telemetry import Distribution, catalogue
 from service.telemetry.figures import Measured
@@ -131,8 +132,9 @@ async def test_waiting_for_clickhouse_loses_no_message(tmp_path: Path) -> None:
     async with running_system(tmp_path, store=Hanging(), settings=settings) as running:
         await running.send(running.request())
         await began.wait()
-        ticks = running.system._ticks
-        await until(lambda: running.system._ticks > ticks + 30 * SLOW_TICK_EVERY)
+        first = running.system._ticks
+        for slow_tick in range(30):
+            await until(lambda: running.system._ticks >= first + slow_tick * SLOW_TICK_EVERY)  # noqa: B023
         goes_on.set()
         await running.system.stop(deadline_s=2.0)
         figures = read(running)
@@ -194,6 +196,30 @@ class TestWaitWatch:
 
         assert watch.age_s == 10 * MAX_MARKS - 1
         assert len(watch._marks) <= MAX_MARKS
+
+
+async def test_a_full_journal_is_not_ready(tmp_path: Path) -> None:
+    """Readiness says so while events are refused; later somebody may try, and what works ends it."""
+    settings = SystemSettings(tick_s=0.01, block=BlockLimits(max_rows=1))
+    async with running_system(tmp_path, journal_max_bytes=2000, settings=settings) as running:
+        running.store.away = True
+        while (await running.send(running.request()))[0] == BUFFERED:
+            pass
+        await until(lambda: running.system.readiness().checks["clickhouse"] != "ok")
+        full = running.system.readiness()
+        running.clock.now += TRIED_AGAIN_S
+        later = running.system.readiness()
+        running.store.away = False
+        await running.system.flush()
+        await running.send(running.request())
+        after = running.system.readiness()
+
+    assert not full.ready
+    assert full.checks["journal"] == "it is full, senders get 503"
+    assert full.checks["clickhouse"].endswith("events wait in the journal, which is full")
+    assert later.ready
+    assert later.checks["journal"] == "it was full 10 s ago, the next event tries it again"
+    assert (after.ready, after.checks["journal"]) == (True, "ok")
 
 
 async def test_an_outage_is_told_with_its_figures(tmp_path: Path) -> None:
