@@ -317,7 +317,7 @@ class Config(Struct, frozen=True, kw_only=True):
         float,
         Meta(ge=0, le=1),
         About(
-            "Requests that are traced, where no trusted proxy has decided (`traceparent`).",
+            "Requests that are traced, where no trusted sender has decided (`traceparent`).",
             unit="share of all",
         ),
     ] = 0.01

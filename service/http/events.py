@@ -5,6 +5,7 @@ read (JSON, forms) are read before the route is looked for. Source: reference se
 """
 
 import hmac
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -59,8 +60,8 @@ class EventRoutes:
     def routes(self) -> list[web.RouteDef]:
         """Give the routes, the last of which takes everything."""
         return [
-            web.post(EVENT_PATH, self._followed(self.take_event, EVENT_PATH)),
-            web.post(BATCH_PATH, self._followed(self.take_events, BATCH_PATH)),
+            web.post(EVENT_PATH, self._followed(self.take_event, EVENT_PATH, _trusts_nobody)),
+            web.post(BATCH_PATH, self._followed(self.take_events, BATCH_PATH, self._is_trusted_sender)),
             web.route("*", "/{anything:.*}", self.find_nothing),
         ]
 
@@ -119,11 +120,19 @@ class EventRoutes:
             [item if isinstance(item, batch.Invalid) else next(results).outcomes for item in items]
         )
 
-    def _followed(self, handler: TracedHandler, route: str) -> Handler:
+    def _followed(
+        self, handler: TracedHandler, route: str, is_trusted: Callable[[web.Request], bool]
+    ) -> Handler:
         # Chosen once, so that a service without telemetry does not even ask.
         if self._tracing is None:
             return handler
-        return traced(handler, route, tracing=self._tracing, trusted=self._settings.trusted_proxies)
+        return traced(
+            handler,
+            route,
+            tracing=self._tracing,
+            trusted=self._settings.trusted_proxies,
+            is_trusted=is_trusted,
+        )
 
     async def _read(self, request: web.Request, limit_bytes: int) -> bytes | BodyTrouble:
         return await read_body(request, limit_bytes=limit_bytes, timeout_s=self._settings.body_timeout_s)
@@ -138,6 +147,11 @@ class EventRoutes:
             and bool(self._token)
             and hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
         )
+
+
+def _trusts_nobody(_: web.Request) -> bool:
+    """Tell that the sender is a stranger: what a tracker says of itself, anybody can say."""
+    return False
 
 
 def _wanted_format(request: web.Request) -> str | None:

@@ -1,7 +1,7 @@
 """The span of a request: begun before its handler, ended with its answer.
 
 A ``traceparent`` is continued when a trusted proxy sends it, as forwarding headers are believed
-(``wire.forwarded``): anybody else could have all of his requests kept.
+(``wire.forwarded``), or a sender of batches with the token: anybody else could have all of his requests kept.
 """
 
 from collections.abc import Awaitable, Callable
@@ -28,11 +28,21 @@ class TracedHandler(Protocol):
         """Answer the request."""
 
 
-def traced(handler: TracedHandler, route: str, *, tracing: Tracing, trusted: TrustedProxies) -> Handler:
-    """Give the handler with a span around it."""
+def traced(
+    handler: TracedHandler,
+    route: str,
+    *,
+    tracing: Tracing,
+    trusted: TrustedProxies,
+    is_trusted: Callable[[web.Request], bool],
+) -> Handler:
+    """Give the handler with a span around it; ``is_trusted`` knows senders whose address says nothing."""
 
     async def answer(request: web.Request) -> web.Response:
-        parent = find_parent(_only_traceparent(request), find_peer(request), trusted)
+        traceparent = _only_traceparent(request)
+        parent = find_parent(traceparent, find_peer(request), trusted)
+        if parent is None and traceparent is not None and is_trusted(request):
+            parent = parse_traceparent(traceparent)
         trace = tracing.begin(route, parent)
         try:
             response = await handler(request, trace)

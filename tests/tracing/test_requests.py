@@ -318,6 +318,22 @@ async def test_stranger_begins_a_trace_of_our_own() -> None:
     assert spans.one("POST /api/event").trace_id != TRACE_ID
 
 
+@pytest.mark.parametrize(("token", "kept"), [(TOKEN, 1), ("another", 0)])
+async def test_sender_of_batches_decides(token: str, kept: int) -> None:
+    """Who knows the senders' token is believed wherever he is."""
+    spans = Spans(ratio=0.0)
+    batch = json.dumps([{"n": "pageview", "u": "https://example.com/", "d": "example.com"}]).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "Authorization": f"Bearer {token}",
+        "Traceparent": f"{TRACEPARENT}-01",
+    }
+    async with public_server(ScriptedSystem(), tracing=spans.tracing, trusted=()) as server:
+        await server.send("POST", "/api/events", batch, headers)
+
+    assert [(span.trace_id, span.parent_id) for span in spans.all()] == [(TRACE_ID, SPAN_ID)] * kept
+
+
 async def test_unsampled_parent_is_continued_when_it_fails() -> None:
     """A failure is kept in the sender's trace even if the sender does not sample it."""
     spans = Spans()
