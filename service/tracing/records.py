@@ -18,13 +18,15 @@ from opentelemetry import trace as otel_trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
 from service.ingestion.event import Event
-from service.ingestion.verdict import Retry, Verdict
+from service.ingestion.verdict import Repeated, Retry, Verdict
 
 MAX_SITES: Final = 32
 """Site spans of one request; a batch or a request for more domains says how many were left out."""
 MAX_LINKS: Final = 128
 """Requests that the span of one block links to; how many were left out it says in a number."""
 FAILED_STATUS: Final = 500
+RETRIED: Final = (Retry, Repeated)
+"""Verdicts on what is to be sent again, or was."""
 
 
 class Kept(enum.StrEnum):
@@ -109,7 +111,7 @@ class SiteTrace:
         write = self.write
         self.ended = self.request.recorder.now() if write is None else write.ended
         self.verdict = verdict
-        if type(verdict) is Retry:
+        if type(verdict) in RETRIED:
             self.request.retried = True
 
 
@@ -140,7 +142,7 @@ class RequestTrace:
         self.context: SpanContext | None = None
         """The ids of its span; None: none will be made, so far."""
         self.retried = False
-        """The sender was told, for one domain at least, to try again."""
+        """The sender was told, for one event at least, to try again, or has done so (under the same key)."""
         self.sites: list[SiteTrace] = []
         self.sites_cut = 0
 

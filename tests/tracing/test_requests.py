@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.ingestion.event import Event
-from service.ingestion.verdict import BUFFERED, Dropped, DropReason, Retry, RetryReason, Verdict
+from service.ingestion.verdict import BUFFERED, REPEATED, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.tracing.records import MAX_SITES, RequestTrace, SiteTrace
 from service.tracing.spans import MAX_UNSAMPLED_PER_S
 from service.wire.traceparent import TraceParent
@@ -222,6 +222,22 @@ async def test_late_verdicts_of_several_domains(tmp_path: Path) -> None:
     assert verdicts == ["buffered", "dropped"]
 
 
+async def test_sent_again_is_kept(tmp_path: Path) -> None:
+    """An event under a key that was stored before is a retry, and says what became of it."""
+    spans = Spans(ratio=0.0)
+    async with (
+        running_system(tmp_path, tracing=spans.tracing) as running,
+        public_server(running.system, tracing=spans.tracing) as server,
+    ):
+        for _ in range(2):
+            await server.post(pageview(), user_agent=FIREFOX, x_idempotency_key="once")
+
+    request = spans.one("POST /api/event")
+    assert request.attributes["gatehouse.kept"] == "retried"
+    assert request.attributes["gatehouse.verdict"] == "repeated"
+    assert not request.failed
+
+
 async def test_error_of_a_handler_is_kept() -> None:
     """A bug of ours is a request with 500."""
     spans = Spans(ratio=0.0)
@@ -238,10 +254,15 @@ async def test_error_of_a_handler_is_kept() -> None:
 
 @pytest.mark.parametrize(
     ("verdict", "kept"),
-    [(BUFFERED, []), (Dropped(DropReason.BOT), []), (Retry(RetryReason.OVERLOADED), ["retried"])],
+    [
+        (BUFFERED, []),
+        (Dropped(DropReason.BOT), []),
+        (Retry(RetryReason.OVERLOADED), ["retried"]),
+        (REPEATED, ["retried"]),
+    ],
 )
-async def test_to_be_tried_again_is_kept(verdict: Verdict, kept: list[str], tmp_path: Path) -> None:
-    """An event that was not judged keeps its request, also where another domain makes the answer 202."""
+async def test_retried_is_kept(verdict: Verdict, kept: list[str], tmp_path: Path) -> None:
+    """What is to be sent again, or was, keeps its request, also where the answer is 202."""
     spans = Spans(ratio=0.0)
     async with running_system(tmp_path) as running:
         request = running.request()

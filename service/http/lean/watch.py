@@ -7,10 +7,9 @@ from service.clock import monotonic_ns
 from service.http.intake import EVENT_PATH
 from service.http.tracing import find_parent
 from service.ingestion.request import Request
-from service.ingestion.verdict import Retry
 from service.telemetry import Telemetry
 from service.telemetry.figures import Histogram
-from service.tracing.records import FAILED_STATUS, RequestTrace
+from service.tracing.records import FAILED_STATUS, RETRIED, RequestTrace
 from service.tracing.spans import Outcomes, Tracing
 from service.wire.forwarded import Lookup, TrustedProxies
 
@@ -52,7 +51,11 @@ class Watch:
         if trace is None and (
             ended - began > self._slow_ns
             or status >= FAILED_STATUS
-            or (len(outcomes) > 1 and any(type(verdict) is Retry for _, verdict in outcomes))
+            # A plain answer to one event without a key says all that there is to know.
+            or (
+                (len(outcomes) > 1 or (request is not None and request.key is not None))
+                and any(type(verdict) in RETRIED for _, verdict in outcomes)
+            )
         ):
             trace = self._keep(began, status, request, outcomes)
         durations = self._durations.get(status)
