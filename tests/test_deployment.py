@@ -72,7 +72,7 @@ def test_collector_is_where_the_service_sends() -> None:
     collector = read_yaml("otel-collector.yaml")["receivers"]["otlp"]["protocols"]["http"]["endpoint"]
 
     assert endpoint == f"http://collector:{OTLP_HTTP_PORT}"
-    assert collector == f"0.0.0.0:{OTLP_HTTP_PORT}"
+    assert collector == f"${{env:COLLECTOR_LISTEN:-127.0.0.1}}:{OTLP_HTTP_PORT}"
 
 
 def test_mounted_files_exist() -> None:

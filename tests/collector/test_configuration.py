@@ -44,6 +44,7 @@ VALID = [
         id="to ClickHouse",
     ),
     pytest.param({"COLLECTOR_EXPORTERS": "[otlp_http, clickhouse]"}, id="to both"),
+    pytest.param({"COLLECTOR_LISTEN": "0.0.0.0"}, id="open to others"),
     pytest.param({"COLLECTOR_SLOW_MS": "250", "COLLECTOR_KEPT_PERCENT": "100"}, id="another sampling"),
 ]
 
@@ -87,6 +88,17 @@ def test_parts_are_those_of_the_image() -> None:
 def test_variables_are_documented(name: str) -> None:
     """docs/collector.md names every variable that the configuration reads."""
     assert f"`{name}`" in (ROOT / "docs" / "collector.md").read_text()
+
+
+def test_nobody_else_reaches_it() -> None:
+    """Every port is this machine's alone until a variable says otherwise, which compose.yaml does."""
+    places = re.findall(r"(?:endpoint|host): (\S+)", CONFIGURATION.read_text())
+    opened = [place for place in places if "EXPORTERS" not in place and "_ENDPOINT" not in place]
+    given = YAML(typ="safe").load(ROOT / "compose.yaml")["services"]["collector"]["environment"]
+
+    assert len(opened) == 5
+    assert {place.rpartition("}")[0] for place in opened} == {"${env:COLLECTOR_LISTEN:-127.0.0.1"}
+    assert given["COLLECTOR_LISTEN"] == "0.0.0.0"
 
 
 @pytest.fixture(scope="module")
