@@ -1,8 +1,11 @@
 """What is counted, and how it leaves the service."""
 
+import ast
 import logging
 import math
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +40,7 @@ from service.telemetry.metric import Metric
 from service.telemetry.origin import describe_origin
 from service.telemetry.prometheus import PrometheusText
 from tests.support.events import make_request
+from tests.support.installing import ROOT
 
 Key = tuple[str, tuple[tuple[str, Any], ...]]
 
@@ -256,6 +260,28 @@ class TestCatalogue:
         assert list(metric.bounds) == sorted(set(metric.bounds))
 
 
+class TestOnePlace:
+    """Whoever reads one place knows what is counted, and when."""
+
+    @pytest.mark.parametrize("name", ["emit_telemetry_buffered", "emit_telemetry_dropped"])
+    def test_every_verdict_is_counted_by_the_front(self, name: str) -> None:
+        """Nobody else calls what counts an event."""
+        assert places(rf"\.{name}\(") == {"actors/front.py": "count"}
+
+    @pytest.mark.parametrize(
+        ("number", "emit"), [("buffered", "emit_telemetry_buffered"), ("dropped", "emit_telemetry_dropped")]
+    )
+    def test_only_emitting_counts(self, number: str, emit: str) -> None:
+        """The number of an event, and the minute total of its site, grow nowhere else."""
+        assert places(rf"\.{number}(\[\w+\])? \+= ") == {"service/telemetry/counting.py": emit}
+        assert emit in functions_with(r"self\._count\(event", ROOT / "service/telemetry/counting.py")
+
+    @pytest.mark.parametrize("name", [telemetry_event_buffered(), telemetry_event_dropped()])
+    def test_names_are_written_once(self, name: str) -> None:
+        """By the functions that give them."""
+        assert list(places(f'"{re.escape(name)}"')) == ["service/telemetry/catalogue.py"]
+
+
 class TestHistogram:
     @given(st.lists(st.floats(0, 100), max_size=50))
     def test_every_value_is_in_the_bucket_below_whose_end_it_lies(self, values: Sequence[float]) -> None:
@@ -296,6 +322,24 @@ class TestTally:
         assert len(tally) == MAX_TALLY_KEYS + 1
         assert tally[TallyKey(0, OTHER_DOMAIN, "dropped_not_found", 0)] == 500
         assert telemetry.tally_overflow == 500
+
+
+def places(pattern: str) -> dict[str, str]:
+    """Give the files of the service that the pattern is found in, with the functions around it."""
+    found = {
+        str(path.relative_to(ROOT)): functions_with(pattern, path)
+        for room in ("service", "actors")
+        for path in sorted((ROOT / room).rglob("*.py"))
+    }
+    return {path: ", ".join(sorted(set(functions))) for path, functions in found.items() if functions}
+
+
+def functions_with(pattern: str, path: Path) -> list[str]:
+    """Give the functions of a file in whose code the pattern is found."""
+    code = ast.parse(path.read_text())
+    functions = (node for node in ast.walk(code) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    # Written out again, so that how the lines are broken does not matter.
+    return [node.name for node in functions if re.search(pattern, ast.unparse(node).replace("'", '"'))]
 
 
 def _metrics(exporter: InMemoryExporter) -> Iterable[Any]:

@@ -16,7 +16,7 @@ from service.clickhouse.connect import open_store
 from service.ingestion.verdict import DropReason
 from service.log_limit import ABOUT_THE_COLLECTOR
 from service.telemetry import telemetry_event_buffered, telemetry_event_dropped
-from service.telemetry.catalogue import CATALOGUE, EVENTS_REFUSED
+from service.telemetry.catalogue import CATALOGUE, EVENTS_REFUSED, EVENTS_REPEATED
 from tests.support.collector import CollectorProcess, running_collector
 from tests.support.dashboards import series
 from tests.support.server import SITE, GatehouseProcess, eventually, running_gatehouse
@@ -30,6 +30,7 @@ BUFFERED = f"{telemetry_event_buffered().replace('.', '_')}_total"
 DROPPED = f"{telemetry_event_dropped().replace('.', '_')}_total"
 
 REFUSED = EVENTS_REFUSED.prometheus_name
+REPEATED = EVENTS_REPEATED.prometheus_name
 ALONE = {metric.prometheus_name for metric in CATALOGUE if metric.kind == "gauge" and not metric.attributes}
 """Gauges of which a service has one each."""
 FULL_AT_BYTES = 2**20
@@ -98,6 +99,13 @@ MIX = (
 )
 
 
+BATCH = [
+    {"n": "pageview", "u": f"https://{SITE}/{number}", "d": domain}
+    for number, domain in enumerate([SITE, "nobody.example.com", SITE, SITE, "nobody.example.com"])
+]
+BATCH_VERDICTS = ["buffered", "dropped", "buffered", "buffered", "dropped"]
+
+
 @pytest.fixture
 def collector(tmp_path: Path) -> Iterator[CollectorProcess]:
     """A running collector that keeps all traces."""
@@ -119,14 +127,12 @@ def test_counts_what_was_sent(collector: CollectorProcess, gatehouse: GatehouseP
     for sort in MIX:
         for _ in range(sort.count):
             send(gatehouse, sort)
+    assert [item["verdict"] for item in gatehouse.post_batch(BATCH).json()["results"]] == BATCH_VERDICTS
+    send_twice(gatehouse, key="once")
     gatehouse.flush()
-    expected = Counter(
-        {
-            reason: sum(sort.count for sort in MIX if sort.reason == reason)
-            for reason in {sort.reason for sort in MIX}
-        }
-    )
-    stored = expected.pop(None)
+    expected = Counter({reason: count_of(reason) for reason in {sort.reason for sort in MIX}})
+    expected[DropReason.NOT_FOUND] += BATCH_VERDICTS.count("dropped")
+    stored = expected.pop(None) + BATCH_VERDICTS.count("buffered") + 1
 
     eventually(
         lambda: tallied(gatehouse) == {f"dropped_{r}": n for r, n in expected.items()} | {"buffered": stored}
@@ -135,7 +141,15 @@ def test_counts_what_was_sent(collector: CollectorProcess, gatehouse: GatehouseP
     assert gatehouse.stop() == 0  # which exports what has been counted since the last time
     assert buffered(collector) == stored
     assert dropped(collector) == {str(reason): float(count) for reason, count in expected.items()}
+    assert list(collector.scrape()[REPEATED].values()) == [1]
     assert strange(collector) == {}
+
+
+def test_mix_has_every_reason() -> None:
+    """But for those that only an overloaded service, or a bug of ours, gives."""
+    seldom = {DropReason.LOCK_TIMEOUT, DropReason.INVALID}
+
+    assert set(DropReason) - {sort.reason for sort in MIX} == seldom
 
 
 def test_counts_what_was_refused(collector: CollectorProcess, clickhouse_url: str, tmp_path: Path) -> None:
@@ -278,6 +292,20 @@ def send(gatehouse: GatehouseProcess, sort: Sort) -> None:
     assert reply.status == 202
     expected = None if sort.reason is None else f"{sort.domain}={sort.reason}"
     assert reply.headers.get("x-gatehouse-dropped") == expected
+
+
+def count_of(reason: DropReason | None) -> int:
+    """How many events of the mix have this end."""
+    return sum(sort.count for sort in MIX if sort.reason == reason)
+
+
+def send_twice(gatehouse: GatehouseProcess, *, key: str) -> None:
+    """Send an event, and the same again under its key."""
+    event = {"n": "pageview", "u": f"https://{SITE}/", "d": SITE}
+    first, again = (gatehouse.post_event(event, {"x-idempotency-key": key}) for _ in range(2))
+
+    assert (first.status, again.status) == (202, 202)
+    assert "x-gatehouse-repeated" in again.headers
 
 
 def send_many(gatehouse: GatehouseProcess, count: int) -> None:
