@@ -19,6 +19,7 @@ from service.clickhouse.outcome import insert_error, query_error
 from service.clickhouse.question import check_question
 from service.clickhouse.quoting import quoted
 from service.clickhouse.schema import Table, WrittenColumn
+from service.clickhouse.store import Column
 from service.clickhouse.tcp import CONNECT_TIMEOUT_S, Hosts, Line, TcpConnection, as_store_errors
 from service.clickhouse.text_formats import TextFormat, as_json_value, text_format
 
@@ -45,6 +46,7 @@ class NativeStore(ColumnStore):
         self._address = parse_address(url)
         super().__init__(self._address.database)
         self._hosts = Hosts(self._address, connect_timeout_s=connect_timeout_s)
+        self._insert_timeout_s = insert_timeout_s
         self._query_timeout_s = query_timeout_s
         self._inserts = Line(self._hosts, timeout_s=insert_timeout_s, errors=insert_error)
         self._queries = Line(self._hosts, timeout_s=query_timeout_s, errors=query_error)
@@ -66,6 +68,12 @@ class NativeStore(ColumnStore):
             rows, columns = await connection.execute(sql, with_column_types=True, settings={"readonly": 2})
         names = [name for name, _ in columns]
         return [dict(zip(names, map(as_json_value, row), strict=True)) for row in rows]
+
+    async def describe(self, table: str) -> list[Column]:
+        """Give the columns of a table, in the time of an insert: a block waits for the answer."""
+        with as_store_errors(query_error):
+            async with asyncio.timeout(self._insert_timeout_s):
+                return await super().describe(table)
 
     async def query_text(self, sql: str, *, output_format: str) -> AsyncIterator[bytes]:
         """Stream a person's SELECT as text; read-only, on a connection of its own. Raises QueryFailed.

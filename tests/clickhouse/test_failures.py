@@ -14,6 +14,9 @@ from service.errors import BlockRejected, QueryFailed, StoreUnavailable
 from tests.support.clickhouse import DYING_S, ClickhouseServer
 from tests.support.rows import EMPTY_EVENT, FULL_EVENT, FULL_SESSION, make_block
 
+GIVEN_UP_LIMIT_S = 60.0
+"""Far more than a try may take, far less than it took."""
+
 
 @pytest.fixture
 async def local_store(clickhouse_server: ClickhouseServer) -> AsyncIterator[NativeStore]:
@@ -44,6 +47,24 @@ async def test_server_killed_between_blocks(
     await local_store.insert_block(make_block(EMPTY_EVENT, block_id="after"))
 
     assert await _count(local_store) == 2
+
+
+async def test_look_at_a_table_takes_no_longer_than_an_insert(
+    local_store: NativeStore, clickhouse_server: ClickhouseServer
+) -> None:
+    """A block waits for it after every failure: a server that hangs is given up as soon, and tried again."""
+    hasty = NativeStore(f"{clickhouse_server.url}/killed", insert_timeout_s=0.5, query_timeout_s=3600)
+    await hasty.query("SELECT 1")
+    clickhouse_server.pause()
+    try:
+        for _ in range(2):  # on a connection that was open, and on one that does not open
+            with pytest.raises(StoreUnavailable):
+                await asyncio.wait_for(hasty.describe("events_v2"), GIVEN_UP_LIMIT_S)
+    finally:
+        clickhouse_server.resume()
+
+    assert await hasty.describe("events_v2") == await local_store.describe("events_v2")
+    await hasty.close()
 
 
 async def test_server_killed_while_inserting(
