@@ -20,10 +20,12 @@ from typing import Final, Literal, cast, get_args
 import msgspec
 import uvloop
 
-from benchmarks.traffic import make_batches, make_new_visitors, make_requests
+from benchmarks.traffic import make_batches, make_new_visitors, make_requests, make_spread
 
-Traffic = Literal["known", "new", "batches"]
-"""500 visitors that come again, visitors that are all new, or the events of the 500 in batches of 500."""
+Traffic = Literal["known", "new", "batches", "spread"]
+"""500 visitors that come again, visitors that are all new, the events of the 500 in batches of 500, or
+visitors of many sites.
+"""
 
 CONNECTIONS = 64
 BATCH_CONNECTIONS: Final = 2
@@ -69,6 +71,7 @@ class Totals(msgspec.Struct):
 
     buffered: int
     dropped: int
+    retry: int = 0
 
 
 class Tally:
@@ -165,8 +168,16 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
 
 
-def endless(traffic: Traffic, *, host: str, domain: str, token: str) -> Iterator[bytes]:
-    """Give the requests, over and over; ``token`` is that of senders of batches."""
+def endless(
+    traffic: Traffic, *, host: str, domain: str, token: str, sites: int, visitors: int
+) -> Iterator[bytes]:
+    """Give the requests, over and over.
+
+    ``token`` is that of senders of batches; of ``sites`` there are many in ``spread``, with so many
+    ``visitors`` each.
+    """
+    if traffic == "spread":
+        return make_spread(host=host, sites=sites, visitors=visitors)
     if traffic == "new":
         return make_new_visitors(host=host, domain=domain)
     if traffic == "batches":
@@ -180,6 +191,7 @@ async def run_load(
     host: str,
     port: int,
     connections_number: int,
+    warm_up_s: float,
     seconds: float,
     watch_pid: int | None,
 ) -> Load:
@@ -190,7 +202,7 @@ async def run_load(
         (await loop.create_connection(lambda: Connection(requests, tally), host, port))[1]
         for _ in range(connections_number)
     ]
-    await asyncio.sleep(WARM_UP_S)
+    await asyncio.sleep(warm_up_s)
     cpu_before, began = cpu_seconds(watch_pid), perf_counter()
     tally.measuring = True
     await asyncio.sleep(seconds)
@@ -240,12 +252,20 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--domain", default="bench.example")
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--warm-up", type=float, default=WARM_UP_S)
+    parser.add_argument("--sites", type=int, default=1, help="for spread: how many")
+    parser.add_argument("--visitors", type=int, default=1, help="for spread: of each site")
     parser.add_argument("--watch-pid", type=int, help="measure the CPU time of this process")
     parser.add_argument("--traffic", choices=get_args(Traffic), default="known")
     parser.add_argument("--token", default="", help="the sender token, for batches")
     options = parser.parse_args()
     requests = endless(
-        options.traffic, host=f"{options.host}:{options.port}", domain=options.domain, token=options.token
+        options.traffic,
+        host=f"{options.host}:{options.port}",
+        domain=options.domain,
+        token=options.token,
+        sites=options.sites,
+        visitors=options.visitors,
     )
     load = uvloop.run(
         run_load(
@@ -253,6 +273,7 @@ def main() -> None:
             host=options.host,
             port=options.port,
             connections_number=BATCH_CONNECTIONS if options.traffic == "batches" else CONNECTIONS,
+            warm_up_s=options.warm_up,
             seconds=options.seconds,
             watch_pid=options.watch_pid,
         )

@@ -23,7 +23,7 @@ import msgspec
 
 from benchmarks.load import cpu_seconds
 from benchmarks.open_load import CONNECTIONS, OpenLoad
-from benchmarks.processes import DOMAIN, Cores, Service, running_service
+from benchmarks.processes import DOMAIN, Cores, Service, open_load, running_service
 from benchmarks.run import events_per_second
 
 NEIGHBOUR = "neighbour.example"
@@ -120,26 +120,19 @@ class Bench:
         *,
         domain: str = DOMAIN,
         connections: int = CONNECTIONS,
-        seconds: float | None = None,
     ) -> Iterator[Callable[[], OpenLoad]]:
         """Send so many events a second while the block lasts; gives what waits for the end of the load."""
-        command = [sys.executable, "-m", "benchmarks.open_load", "--port", str(self.service.port)]
-        command += ["--domain", domain, "--rate", str(rate), "--connections", str(connections)]
-        command += ["--seconds", str(self.seconds)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        with open_load(
+            self.service, domain=domain, rate=rate, connections=connections, seconds=self.seconds
+        ) as wait:
 
-        def wait() -> OpenLoad:
-            output, _ = process.communicate()
-            result = msgspec.json.decode(output, type=OpenLoad)
-            self._acknowledged += result.acknowledged
-            self._unanswered += result.unanswered
-            return result
+            def count() -> OpenLoad:
+                result = wait()
+                self._acknowledged += result.acknowledged
+                self._unanswered += result.unanswered
+                return result
 
-        try:
-            yield wait
-        finally:
-            process.kill()
-            process.wait()
+            yield count
 
     def take(self, rate: float, *, domain: str = DOMAIN, connections: int = CONNECTIONS) -> OpenLoad:
         """Send so many events a second, and wait for the end."""

@@ -14,17 +14,21 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.load import Load, Traffic
+from benchmarks.load import WARM_UP_S, Load, Traffic
+from benchmarks.open_load import OpenLoad
 from tests.support.clickhouse import ClickhouseServer
 
 DOMAIN = "bench.example"
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 60.0
 FLUSH_LIMIT_S = 600.0
-POLL_S = 0.05
+POLL_S = 0.01
+MEMORY_LIMIT_S = 5.0
+MEMORY_EVERY_S = 0.5
+STEADY_BYTES = 100_000
 
 USER_AGENT_TABLES = Path(".cache/user-agents")
-_GATEHOUSE = (sys.executable, "-c", "from service.cli import main; main()")
+GATEHOUSE = (sys.executable, "-c", "from service.cli import main; main()")
 
 
 class Cores:
@@ -51,11 +55,20 @@ class Target:
         self.port = port
         self.pid = pid
 
-    def take_load(self, seconds: float, traffic: Traffic = "known") -> Load:
+    def take_load(
+        self,
+        seconds: float,
+        traffic: Traffic = "known",
+        *,
+        warm_up_s: float = WARM_UP_S,
+        sites: int = 1,
+        visitors: int = 1,
+    ) -> Load:
         """Run the load against it, in a process of its own."""
         command = [sys.executable, "-m", "benchmarks.load", "--port", str(self.port), "--domain", DOMAIN]
-        command += ["--seconds", str(seconds), "--watch-pid", str(self.pid)]
+        command += ["--seconds", str(seconds), "--warm-up", str(warm_up_s), "--watch-pid", str(self.pid)]
         command += ["--traffic", traffic, "--token", self.find_token()]
+        command += ["--sites", str(sites), "--visitors", str(visitors)]
         result = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         return msgspec.json.decode(result.stdout, type=Load)
 
@@ -65,32 +78,29 @@ class Target:
 
 
 class Service(Target):
-    """A running ``gatehouse serve`` that knows one site."""
+    """A running ``gatehouse serve``."""
 
     def __init__(
-        self,
-        port: int,
-        pid: int,
-        *,
-        admin_port: int,
-        data_dir: Path,
-        command: Sequence[str],
-        database: ClickhouseServer | None,
+        self, installation: "Installation", process: "subprocess.Popen[bytes]", ready_s: float
     ) -> None:
-        super().__init__(port, pid)
-        self._admin_port = admin_port
-        self._data_dir = data_dir
-        self._command = command
-        self.database = database
+        super().__init__(installation.port, process.pid)
+        self._installation = installation
+        self._process = process
+        self.ready_s = ready_s
+        """How long it took from the start of the process until it said that it is ready."""
+
+    @property
+    def database(self) -> ClickhouseServer | None:
         """None with the embedded store."""
+        return self._installation.database
 
     def add_site(self, domain: str) -> None:
         """Make one more site known."""
-        subprocess.run([*self._command, "sites", "add", domain], check=True, stdout=subprocess.DEVNULL)
+        self._installation.run("sites", "add", domain)
 
     def find_token(self) -> str:
         """Give the token of senders of batches."""
-        return (self._data_dir / "sender-token").read_text().strip()
+        return (self._installation.data_dir / "sender-token").read_text().strip()
 
     def flush(self) -> None:
         """Return when all that was acknowledged is in ClickHouse."""
@@ -101,10 +111,24 @@ class Service(Target):
         answer: dict[str, dict[str, int]] = msgspec.json.decode(self._ask("GET", "status"))
         return answer["statistics"]
 
+    def memory_bytes(self) -> int:
+        """Give the memory that is the process's own and in use, once it does not grow any more."""
+        deadline, before = time.monotonic() + MEMORY_LIMIT_S, -STEADY_BYTES
+        while (now := _anonymous_bytes(self.pid)) - before >= STEADY_BYTES and time.monotonic() < deadline:
+            before = now
+            time.sleep(MEMORY_EVERY_S)
+        return now
+
+    def kill(self) -> None:
+        """End it as a fault would: SIGKILL, nothing written and nothing said."""
+        self._process.kill()
+        self._process.wait()
+
     def _ask(self, method: str, what: str) -> bytes:
-        token = (self._data_dir / "admin-token").read_text().strip()
+        installation = self._installation
+        token = (installation.data_dir / "admin-token").read_text().strip()
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self._admin_port}/api/v1/{what}",
+            f"http://127.0.0.1:{installation.admin_port}/api/v1/{what}",
             method=method,
             headers={"Authorization": f"Bearer {token}"},
         )
@@ -113,8 +137,43 @@ class Service(Target):
 
     def stored_events(self) -> int:
         """Count the events in ClickHouse."""
-        question = [*self._command, "sql", "--format", "TSV", "SELECT count() FROM events_v2"]
-        return int(subprocess.run(question, stdout=subprocess.PIPE, check=True).stdout)
+        return self._installation.count_rows("events_v2")
+
+
+class Installation:
+    """A data folder that knows one site, and a database with the tables; what runs there comes and goes."""
+
+    def __init__(
+        self, cores: Cores, folder: Path, *, database: ClickhouseServer | None, settings: Sequence[str]
+    ) -> None:
+        self.port, self.admin_port = free_ports(2)
+        self.data_dir = folder / "data"
+        self.database = database
+        self._cores = cores
+        self._log = folder / "service.log"
+        self._arguments = ["--data-dir", str(self.data_dir)]
+        addresses = (f"listen=127.0.0.1:{self.port}", f"admin_listen=127.0.0.1:{self.admin_port}")
+        for setting in (*addresses, *settings):
+            self._arguments += ["--set", setting]
+
+    @contextmanager
+    def serving(self, program: Sequence[str] = GATEHOUSE) -> Iterator[Service]:
+        """Run the service on the measured core; ``program`` takes the arguments of ``gatehouse``."""
+        began = time.monotonic()
+        command = [*program, *self._arguments, "serve"]
+        with _running(command, self._cores.pin_measured, self._log) as process:
+            _wait_for(lambda: _is_ready(self.port), process, self._log)
+            yield Service(self, process, time.monotonic() - began)
+
+    def run(self, *words: str, measured: bool = False) -> str:
+        """Run one command of ``gatehouse`` to its end, on the core that is measured if it is; gives what it printed."""
+        pin = self._cores.pin_measured if measured else self._cores.pin_others
+        command = [*GATEHOUSE, *self._arguments, *words]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=pin).stdout
+
+    def count_rows(self, table: str) -> int:
+        """Count the rows of a table in ClickHouse."""
+        return int(self.run("sql", "--format", "TSV", f"SELECT count() FROM {table}"))
 
 
 @contextmanager
@@ -138,13 +197,11 @@ def running_sink(cores: Cores, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running_service(cores: Cores, folder: Path, *, store: str, settings: Sequence[str]) -> Iterator[Service]:
-    """Run the service on the measured core, with a database for the native store on the other one."""
-    port, admin_port = free_ports(2)
+def installed(cores: Cores, folder: Path, *, store: str, settings: Sequence[str]) -> Iterator[Installation]:
+    """Prepare all that a service needs, with a database on the other core for the native store."""
     folder.mkdir(exist_ok=True)
     database: ClickhouseServer | None = None
-    data_dir, log = folder / "data", folder / "service.log"
-    chosen = [f"listen=127.0.0.1:{port}", f"admin_listen=127.0.0.1:{admin_port}", f"store={store}", *settings]
+    chosen = [f"store={store}", *settings]
     with ExitStack() as stack:
         if store == "native":
             database = ClickhouseServer(folder / "clickhouse")
@@ -152,17 +209,42 @@ def running_service(cores: Cores, folder: Path, *, store: str, settings: Sequenc
             stack.callback(database.kill)
             database.query("CREATE DATABASE IF NOT EXISTS gatehouse_bench")
             chosen.append(f"clickhouse_url={database.url}/gatehouse_bench")
-        command = [*_GATEHOUSE, "--data-dir", str(data_dir)]
-        for setting in chosen:
-            command += ["--set", setting]
-        subprocess.run([*command, "migrate"], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run([*command, "sites", "add", DOMAIN], check=True, stdout=subprocess.DEVNULL)
-        _lay_user_agents(data_dir)
-        process = stack.enter_context(_running([*command, "serve"], cores.pin_measured, log))
-        _wait_for(lambda: _is_ready(port), process, log)
-        yield Service(
-            port, process.pid, admin_port=admin_port, data_dir=data_dir, command=command, database=database
-        )
+        installation = Installation(cores, folder, database=database, settings=chosen)
+        installation.run("migrate")
+        installation.run("sites", "add", DOMAIN)
+        _lay_user_agents(installation.data_dir)
+        yield installation
+
+
+@contextmanager
+def running_service(cores: Cores, folder: Path, *, store: str, settings: Sequence[str]) -> Iterator[Service]:
+    """Run a service that knows one site."""
+    with (
+        installed(cores, folder, store=store, settings=settings) as installation,
+        installation.serving() as service,
+    ):
+        yield service
+
+
+@contextmanager
+def open_load(
+    service: Service, *, domain: str, rate: float, connections: int, seconds: float
+) -> Iterator[Callable[[], OpenLoad]]:
+    """Send so many events a second while the block lasts; gives what waits for the end of the load."""
+    command = [sys.executable, "-m", "benchmarks.open_load", "--port", str(service.port)]
+    command += ["--domain", domain, "--rate", str(rate), "--connections", str(connections)]
+    command += ["--seconds", str(seconds)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+
+    def wait() -> OpenLoad:
+        output, _ = process.communicate()
+        return msgspec.json.decode(output, type=OpenLoad)
+
+    try:
+        yield wait
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _lay_user_agents(data_dir: Path) -> None:
@@ -203,6 +285,14 @@ def _wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]",
         if process.poll() is not None or time.monotonic() > deadline:
             raise SystemExit(f"It did not start; its last words:\n{log.read_text()[-2000:]}")
         time.sleep(POLL_S)
+
+
+def _anonymous_bytes(pid: int) -> int:
+    """Give the memory of a process that is no file's."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("Linux says it of every process")
 
 
 def _accepts(port: int) -> bool:

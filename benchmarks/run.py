@@ -13,14 +13,35 @@ from pathlib import Path
 from statistics import median
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from benchmarks import targets
-from benchmarks.load import CONNECTIONS, WARM_UP_S, Load
-from benchmarks.processes import Cores, running_bare, running_service, running_sink
+from benchmarks.load import CONNECTIONS, Load, Traffic
+from benchmarks.open_load import OpenLoad
+from benchmarks.processes import (
+    DOMAIN,
+    Cores,
+    Service,
+    Target,
+    open_load,
+    running_bare,
+    running_service,
+    running_sink,
+)
+from benchmarks.scenarios import (
+    SHORT,
+    Crowded,
+    Held,
+    Replayed,
+    Scale,
+    crowd_sites,
+    hold_flush,
+    replay,
+)
 
 OWN_CORE_SHARE = 0.9
 """A full process that gets less of its core than this shares it with somebody."""
+CALM_CONNECTIONS = 256
 
 
 class Report(Struct, frozen=True):
@@ -30,6 +51,7 @@ class Report(Struct, frozen=True):
     cores: int
     store: str
     settings: Sequence[str]
+    scale: Scale
     service: list[Load]
     telling: list[Load]
     """The service with telemetry at its defaults, sent to a collector; the other one sends none."""
@@ -38,13 +60,23 @@ class Report(Struct, frozen=True):
     batched: list[Load]
     """The latter, in batches."""
     bare: list[Load]
+    calm: OpenLoad
+    """The service with telemetry, at half of what it can carry."""
+    held: Held
+    crowded: Crowded
+    replayed: Replayed | None
+    """None with the embedded store, which cannot be away while the service runs."""
     stored: int
-    """Events in ClickHouse at the end."""
+    """Events in ClickHouse at the end, of all services."""
 
     @property
     def acknowledged(self) -> int:
-        """Events that the service said it has, over all rounds and warm-ups."""
-        return sum(load.acknowledged for load in (*self.service, *self.telling, *self.new, *self.batched))
+        """Events that the services said they have, over all rounds and warm-ups."""
+        loads = (*self.service, *self.telling, *self.new, *self.batched, self.calm)
+        others = [self.held.counted, self.crowded.counted]
+        if self.replayed is not None:
+            others.append(self.replayed.counted)
+        return sum(load.acknowledged for load in loads) + sum(counted.acknowledged for counted in others)
 
     @property
     def stored_share(self) -> float:
@@ -60,11 +92,15 @@ class Report(Struct, frozen=True):
             new=self.new,
             batched=self.batched,
             bare=self.bare,
+            calm=self.calm,
+            held=self.held,
+            crowded=self.crowded,
+            replayed=self.replayed,
             stored_share=self.stored_share,
         )
 
 
-def run(*, seconds: float, rounds: int, store: str, settings: Sequence[str]) -> Report:
+def run(*, scale: Scale, rounds: int, store: str, settings: Sequence[str]) -> Report:
     """Measure all in turns, so that what else the machine does hits all."""
     cores = Cores()
     cores.pin_others()
@@ -73,43 +109,65 @@ def run(*, seconds: float, rounds: int, store: str, settings: Sequence[str]) -> 
     new_loads: list[Load] = []
     batched_loads: list[Load] = []
     bare_loads: list[Load] = []
-    with tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as name:
+
+    def load(target: Target, what: str, round_number: int, traffic: Traffic = "known") -> Load:
+        _say(f"round {round_number} of {rounds}: {what}, {scale.warm_up_s:g} + {scale.seconds:g} s ...")
+        taken = target.take_load(scale.seconds, traffic, warm_up_s=scale.warm_up_s)
+        if isinstance(target, Service):
+            target.flush()
+        return taken
+
+    with (
+        tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as name,
+        running_sink(cores, Path(name)) as collector,
+    ):
         folder = Path(name)
+        told = [*settings, f"otlp_endpoint={collector}"]
         _say("starting ClickHouse, the service with and without telemetry, and the bare handler ...")
         with (
-            running_sink(cores, folder) as collector,
             running_service(cores, folder / "off", store=store, settings=settings) as service,
-            running_service(
-                cores, folder / "on", store=store, settings=[*settings, f"otlp_endpoint={collector}"]
-            ) as telling,
+            running_service(cores, folder / "on", store=store, settings=told) as telling,
             running_bare(cores, folder) as bare,
         ):
             for number in range(1, rounds + 1):
-                _say(f"round {number} of {rounds}: the service, {WARM_UP_S:g} + {seconds:g} s ...")
-                service_loads.append(service.take_load(seconds))
-                service.flush()
-                _say(f"round {number} of {rounds}: with telemetry, {WARM_UP_S:g} + {seconds:g} s ...")
-                telling_loads.append(telling.take_load(seconds))
-                telling.flush()
-                _say(f"round {number} of {rounds}: every visitor new, {WARM_UP_S:g} + {seconds:g} s ...")
-                new_loads.append(telling.take_load(seconds, "new"))
-                telling.flush()
-                _say(f"round {number} of {rounds}: in batches, {WARM_UP_S:g} + {seconds:g} s ...")
-                batched_loads.append(telling.take_load(seconds, "batches"))
-                telling.flush()
-                _say(f"round {number} of {rounds}: the bare handler, {WARM_UP_S:g} + {seconds:g} s ...")
-                bare_loads.append(bare.take_load(seconds))
+                service_loads.append(load(service, "the service", number))
+                telling_loads.append(load(telling, "with telemetry", number))
+                new_loads.append(load(telling, "every visitor new", number, "new"))
+                batched_loads.append(load(telling, "in batches", number, "batches"))
+                bare_loads.append(load(bare, "the bare handler", number))
+            rate = median(map(events_per_second, telling_loads)) / 2
+            _say(f"half of the maximum rate, {rate:,.0f} events/s for {scale.seconds:g} s ...")
+            with open_load(
+                telling, domain=DOMAIN, rate=rate, connections=CALM_CONNECTIONS, seconds=scale.seconds
+            ) as wait:
+                calm = wait()
+            telling.flush()
             stored = service.stored_events() + telling.stored_events()
+        _say(f"{scale.flushed_events:,} events flushed at {rate:,.0f} events/s ...")
+        held = hold_flush(cores, folder / "held", store=store, settings=told, scale=scale, rate=rate)
+        _say(f"{scale.sites:,} sites, {scale.awake_sites * scale.visitors:,} sessions ...")
+        crowded = crowd_sites(cores, folder / "crowded", store=store, settings=told, scale=scale)
+        stored += held.counted.stored + crowded.counted.stored
+        replayed = None
+        if store == "native":
+            _say(f"a killed service's journal of {scale.replayed_events:,} events ...")
+            replayed = replay(cores, folder / "replayed", settings=settings, scale=scale)
+            stored += replayed.counted.stored
     return Report(
         machine=f"{_processor()}, {_memory_gib():.0f} GiB, Python {platform.python_version()}",
         cores=len({cores.measured, cores.others}),
         store=store,
         settings=settings,
+        scale=scale,
         service=service_loads,
         telling=telling_loads,
         new=new_loads,
         batched=batched_loads,
         bare=bare_loads,
+        calm=calm,
+        held=held,
+        crowded=crowded,
+        replayed=replayed,
         stored=stored,
     )
 
@@ -159,6 +217,8 @@ def _conclusions(report: Report) -> list[str]:
         ("new visitors", report.new),
         ("batches", report.batched),
         ("bare", report.bare),
+        ("few sessions", [report.crowded.few]),
+        ("many sessions", [report.crowded.many]),
     ):
         odd = {status: count for load in loads for status, count in load.statuses.items() if status != "202"}
         dropped, unanswered = sum(load.dropped for load in loads), sum(load.unanswered for load in loads)
@@ -169,7 +229,31 @@ def _conclusions(report: Report) -> list[str]:
         core_share = median(load.window.cpu_s / load.window.seconds for load in loads)
         if core_share < OWN_CORE_SHARE:
             lines.append(f"{name} had {core_share:.0%} of its core: trust the CPU time, not the events/s.")
+    return lines + _notes(report)
+
+
+def _notes(report: Report) -> list[str]:
+    """Say what stands behind the figures of the scenarios."""
+    calm, held, crowded, replayed = report.calm, report.held, report.crowded, report.replayed
+    lines = [
+        f"half rate: {calm.accepted.count / calm.seconds:,.0f} events/s, p50 {calm.accepted.p50_ms:.2f} ms,"
+        f" {calm.refused.count} refused, {calm.unanswered} unanswered;"
+        f" the sender was {calm.late_ms:.1f} ms late at its own p99",
+        f"flush: {held.flush_s:.2f} s beside {held.rate:,.0f} events/s; {held.over_bound} holds over 10 ms;"
+        f" in the longest the process had its core for {held.longest_cpu_s * 1000:.1f} ms",
+        f"sessions: {crowded.few_sessions:,} at {_cpu_us([crowded.few]):.1f} µs an event,"
+        f" {crowded.many_sessions:,} at {_cpu_us([crowded.many]):.1f}",
+    ]
+    if replayed is not None:
+        lines.append(
+            f"replay: {replayed.events:,} rows of events_v2 and {replayed.session_rows:,} of sessions_v2"
+            f" in {replayed.seconds:.2f} s, the start of the process included"
+        )
     return lines
+
+
+def _cpu_us(loads: Sequence[Load]) -> float:
+    return median(map(cpu_us_per_event, loads))
 
 
 def _processor() -> str:
@@ -190,18 +274,26 @@ def _say(sentence: str) -> None:
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10.0, help="measured time of one round (default 10)")
+    parser.add_argument("--seconds", type=float, help="measured time of one load (default 10)")
+    parser.add_argument(
+        "--short", action="store_true", help="only show that it works: small, and its figures say nothing"
+    )
     parser.add_argument("--rounds", type=int, default=1, help="rounds of both; the table shows medians")
     parser.add_argument("--store", choices=("native", "embedded"), default="native")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting to try")
     parser.add_argument("--json", action="store_true", help="print everything as JSON instead of the table")
     parser.add_argument("--save", metavar="NAME", help="also write benchmarks/results/NAME.json")
     options = parser.parse_args()
-    report = run(seconds=options.seconds, rounds=options.rounds, store=options.store, settings=options.set)
+    scale = SHORT if options.short else Scale()
+    if options.seconds is not None:
+        scale = structs.replace(scale, seconds=options.seconds)
+    report = run(scale=scale, rounds=options.rounds, store=options.store, settings=options.set)
     as_json = msgspec.json.format(msgspec.json.encode(report)).decode()
     print(as_json if options.json else table(report))
     if options.save:
         targets.save(options.save, report.machine, report.settings, report.figures)
+    if report.stored != report.acknowledged:
+        raise SystemExit("Not all that was acknowledged is stored once.")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,12 @@ import msgspec
 from msgspec import Struct
 
 from benchmarks.load import Load
+from benchmarks.open_load import OpenLoad
+from benchmarks.scenarios import Crowded, Held, Replayed
 
 RESULTS = Path(__file__).with_name("results")
+MANY = 1000
+"""From here on figures have no decimals."""
 
 
 class Figure(Struct, frozen=True):
@@ -54,20 +58,44 @@ def judge(
     new: Sequence[Load],
     batched: Sequence[Load],
     bare: Sequence[Load],
+    calm: OpenLoad,
+    held: Held,
+    crowded: Crowded,
+    replayed: Replayed | None,
     stored_share: float,
 ) -> list[Figure]:
-    """Give the figures. ``silent`` sends no telemetry; the other loads of the service were with it."""
-    yardstick, single, in_batches = map(events_per_cpu_second, (bare, telling, batched))
-    return [
+    """Give the figures. ``silent`` sends no telemetry; all else of the service was with it."""
+    yardstick, single, in_batches, few, many = map(
+        events_per_cpu_second, (bare, telling, batched, [crowded.few], [crowded.many])
+    )
+    figures = [
         Figure("single events, times the bare handler", _share(single, yardstick), 1.4),
         Figure(
             "every visitor new, times the bare handler", _share(events_per_cpu_second(new), yardstick), 1.0
         ),
         Figure("CPU µs per event, everything included", 1e6 / single if single else inf, 30.0, at_most=True),
         Figure("stored / acknowledged", stored_share, 1.0, exactly=True),
+        Figure("p99 ms at half of the maximum rate", _answered_p99_ms(calm), 10.0, at_most=True),
+        Figure("longest hold while a block is flushed, ms", held.longest_s * 1000, 10.0, at_most=True),
         Figure("events in batches of 500, times single ones", _share(in_batches, single), 1.5),
-        Figure("with telemetry, times without", _share(single, events_per_cpu_second(silent)), 0.92),
+        Figure("KB per live session", crowded.session_bytes / 1000, 1.0, at_most=True),
+        Figure("KB per known idle site", crowded.idle_site_bytes / 1000, 0.3, at_most=True),
+        Figure("KB per awake site without sessions", crowded.awake_site_bytes / 1000, 6.0, at_most=True),
+        Figure("with a million sessions, times with 1,000", _share(many, few), 0.9),
+        Figure("seconds to ready with 100,000 sites", crowded.ready_s, 3.0, at_most=True),
     ]
+    if replayed is not None:
+        rows = replayed.events + replayed.session_rows
+        figures.append(Figure("rows/s from the journal into the store", rows / replayed.seconds, 100_000.0))
+    figures.append(
+        Figure("with telemetry, times without", _share(single, events_per_cpu_second(silent)), 0.92)
+    )
+    return figures
+
+
+def _answered_p99_ms(calm: OpenLoad) -> float:
+    """Give the p99 of what was accepted; a load that was not accepted as a whole has none."""
+    return calm.accepted.p99_ms if calm.sent and calm.accepted.count == calm.sent else inf
 
 
 def show(figures: Sequence[Figure], before: Result | None) -> list[str]:
@@ -76,12 +104,20 @@ def show(figures: Sequence[Figure], before: Result | None) -> list[str]:
     lines = [f"{'target':46}{'':>9}{'bound':>12}{f'  {before.day}' if before else '':>14}"]
     for figure in figures:
         sign = "=" if figure.exactly else "≤" if figure.at_most else "≥"
-        was = f"{known[figure.name]:.2f}" if figure.name in known else ""
-        bound, verdict = f"{sign} {figure.bound:g}", "met" if figure.is_met else "short"
-        lines.append(f"{figure.name:46}{figure.value:>9.2f}{bound:>12}{was:>14}  {verdict}")
+        was = _shown(known[figure.name]) if figure.name in known else ""
+        bound, verdict = f"{sign} {_shown_bound(figure.bound)}", "met" if figure.is_met else "short"
+        lines.append(f"{figure.name:46}{_shown(figure.value):>9}{bound:>12}{was:>14}  {verdict}")
     if before is not None:
         lines.append(f"The dated column was recorded on: {before.machine}.")
     return lines
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if MANY <= value < inf else f"{value:.2f}"
+
+
+def _shown_bound(bound: float) -> str:
+    return f"{bound:,.0f}" if bound >= MANY else f"{bound:g}"
 
 
 def last_result() -> Result | None:

@@ -6,7 +6,7 @@ A visitor's own events lie one round apart, further than there are connections, 
 
 import json
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, cycle, islice
 from random import Random
 
 VISITORS = 500
@@ -85,6 +85,47 @@ def make_new_visitors(*, host: str, domain: str) -> Iterator[bytes]:
         yield _head(host, agents[chance.randrange(NEW_USER_AGENTS)], address, len(body)) + body
 
 
+def make_spread(*, host: str, sites: int, visitors: int) -> Iterator[bytes]:
+    """Give page views without end: one of a visitor of each site in turn, then of the next one of each.
+
+    Every site has the same visitors, so only the number of sites and sessions makes a difference.
+    """
+    heads: dict[tuple[int, int], bytes] = {}
+    for visitor in cycle(range(visitors)):
+        for site in range(sites):
+            body = _spread_body(site, visitor)
+            head = heads.get((visitor, len(body)))
+            if head is None:
+                agent = USER_AGENTS[visitor % len(USER_AGENTS)]
+                head = heads[visitor, len(body)] = _head(host, agent, _address(visitor), len(body))
+            yield head + body
+
+
+def make_spread_batches(*, host: str, sites: int, visitors: int, token: str) -> Iterator[bytes]:
+    """Give one page view of each visitor of each site, as batches."""
+    senders = [
+        f',"ip":"{_address(visitor)}","user_agent":"{USER_AGENTS[visitor % len(USER_AGENTS)]}"}}'.encode()
+        for visitor in range(visitors)
+    ]
+    items = (
+        _spread_body(site, visitor)[:-1] + senders[visitor]
+        for site in range(sites)
+        for visitor in range(visitors)
+    )
+    return _cut_batches(items, host=host, token=token)
+
+
+def make_first_engagements(*, host: str, sites: int, token: str) -> Iterator[bytes]:
+    """Give an engagement for each site, which finds no session there, as batches."""
+    items = (_spread_body(site, 0, name="engagement")[:-1] + b',"ip":"192.0.2.1"}' for site in range(sites))
+    return _cut_batches(items, host=host, token=token)
+
+
+def spread_domain(site: int) -> str:
+    """Give the domain of one of many sites."""
+    return f"site-{site}.bench.example"
+
+
 def make_batches(*, host: str, domain: str, token: str) -> list[bytes]:
     """Give all events of the visitors as batches of a trusted sender."""
     requests = []
@@ -94,18 +135,30 @@ def make_batches(*, host: str, domain: str, token: str) -> list[bytes]:
             | {"ip": _address(visitor), "user_agent": USER_AGENTS[visitor % len(USER_AGENTS)]}
             for visitor, body in _bodies(name, round_number, domain)
         ]
-        for first in range(0, len(items), BATCH_EVENTS):
-            body = json.dumps(items[first : first + BATCH_EVENTS], separators=(",", ":")).encode()
-            head = (
-                "POST /api/events HTTP/1.1\r\n"
-                f"Host: {host}\r\n"
-                f"Authorization: Bearer {token}\r\n"
-                "Content-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\n"
-                "\r\n"
-            )
-            requests.append(head.encode() + body)
+        encoded = (json.dumps(item, separators=(",", ":")).encode() for item in items)
+        requests += _cut_batches(encoded, host=host, token=token)
     return requests
+
+
+def _cut_batches(items: Iterator[bytes], *, host: str, token: str) -> Iterator[bytes]:
+    while part := list(islice(items, BATCH_EVENTS)):
+        body = b"[" + b",".join(part) + b"]"
+        head = (
+            "POST /api/events HTTP/1.1\r\n"
+            f"Host: {host}\r\n"
+            f"Authorization: Bearer {token}\r\n"
+            "Content-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            "\r\n"
+        )
+        yield head.encode() + body
+
+
+def _spread_body(site: int, visitor: int, *, name: str = "pageview") -> bytes:
+    domain = spread_domain(site)
+    referrer = REFERRERS[visitor % len(REFERRERS)]
+    text = f'{{"n":"{name}","u":"https://{domain}/articles/{visitor % PAGES}","d":"{domain}","v":{TRACKER_VERSION}'
+    return (text + ("}" if referrer is None else f',"r":"{referrer}"}}')).encode()
 
 
 def _made_up_user_agent(number: int) -> str:

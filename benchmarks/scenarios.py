@@ -1,0 +1,230 @@
+"""What a service of its own is measured for: many sites and sessions, a large flush, a replay.
+
+Each scenario has an installation to itself, so that none finds the traces of another.
+"""
+
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from benchmarks.fill import fill
+from benchmarks.load import Load
+from benchmarks.open_load import CONNECTIONS
+from benchmarks.processes import DOMAIN, Cores, Installation, Service, installed, open_load
+from benchmarks.traffic import (
+    BATCH_EVENTS,
+    make_batches,
+    make_first_engagements,
+    make_spread_batches,
+    spread_domain,
+)
+from benchmarks.watched import read_holds
+from service.cli.context import SITES_FILE
+
+LARGE_BLOCK: Final = ("block_max_rows=1000000", "block_max_bytes=1073741824", "block_max_age_s=3600")
+"""Only a flush closes a block with these limits."""
+FLUSH_AFTER_S: Final = 1.0
+BOUND_S: Final = 0.010
+
+
+class Scale(Struct, frozen=True):
+    """How large everything is."""
+
+    seconds: float = 10.0
+    """Of each measured load."""
+    warm_up_s: float = 2.0
+    sites: int = 100_000
+    awake_sites: int = 10_000
+    few_sites: int = 10
+    visitors: int = 100
+    """Of each awake site: the sessions are so many times the sites."""
+    flushed_events: int = 100_000
+    replayed_events: int = 300_000
+
+
+SHORT: Final = Scale(
+    seconds=0.5,
+    warm_up_s=0.2,
+    sites=2_000,
+    awake_sites=100,
+    few_sites=2,
+    visitors=20,
+    flushed_events=3_000,
+    replayed_events=3_000,
+)
+"""Shows that the benchmark works; its figures say nothing."""
+
+
+class Counted(Struct, frozen=True):
+    """Of how many events it was said that they are kept, and how many are."""
+
+    acknowledged: int
+    stored: int
+
+
+class Crowded(Struct, frozen=True):
+    """A service with many sites and sessions."""
+
+    ready_s: float
+    """From the start of the process to ready, with all sites and an empty journal."""
+    idle_site_bytes: float
+    awake_site_bytes: float
+    session_bytes: float
+    few: Load
+    """With a session for each visitor of the few sites."""
+    many: Load
+    """With one for each visitor of all awake sites."""
+    few_sessions: int
+    many_sessions: int
+    counted: Counted
+
+
+class Held(Struct, frozen=True):
+    """How long the loop was held while a large block was flushed under load."""
+
+    longest_s: float
+    longest_cpu_s: float
+    """How much of the longest one the process had its core."""
+    over_bound: int
+    """How many were longer than ``BOUND_S``."""
+    flush_s: float
+    """How long the flush took."""
+    rate: float
+    """Events a second that came in meanwhile."""
+    counted: Counted
+
+
+class Replayed(Struct, frozen=True):
+    """The journal of a killed service, inserted by ``gatehouse journal replay``."""
+
+    seconds: float
+    """From the start of that process to its end."""
+    events: int
+    session_rows: int
+    counted: Counted
+
+
+def crowd_sites(cores: Cores, folder: Path, *, store: str, settings: Sequence[str], scale: Scale) -> Crowded:
+    """Start with many sites, wake some, and fill them with sessions."""
+    chosen = [*settings, f"max_sessions={2 * scale.awake_sites * scale.visitors}"]
+    chosen.append(
+        "drain_max_events_per_s=1e6"
+    )  # so that what comes in faster than ClickHouse takes it does not lie there
+    with installed(cores, folder, store=store, settings=chosen) as installation:
+        with installation.serving() as service:
+            alone = service.memory_bytes()
+        add_sites(installation, scale.sites)
+        with installation.serving() as service:
+            known = service.memory_bytes()
+            host, token = f"127.0.0.1:{service.port}", service.find_token()
+            fill(service.port, make_first_engagements(host=host, sites=scale.awake_sites, token=token))
+            awake = service.memory_bytes()
+            few = _spread_load(service, scale, scale.few_sites)
+            few_sessions = service.statistics()["sessions"]
+            service.flush()
+            before = service.memory_bytes()
+            sent = fill(
+                service.port,
+                make_spread_batches(host=host, sites=scale.awake_sites, visitors=scale.visitors, token=token),
+            )
+            service.flush()
+            filled = service.memory_bytes()
+            many_sessions = service.statistics()["sessions"]
+            many = _spread_load(service, scale, scale.awake_sites)
+            service.flush()
+            return Crowded(
+                ready_s=service.ready_s,
+                idle_site_bytes=(known - alone) / scale.sites,
+                awake_site_bytes=(awake - known) / scale.awake_sites,
+                session_bytes=(filled - before) / max(1, many_sessions - few_sessions),
+                few=few,
+                many=many,
+                few_sessions=few_sessions,
+                many_sessions=many_sessions,
+                counted=Counted(
+                    few.acknowledged + sent.acknowledged + many.acknowledged, service.stored_events()
+                ),
+            )
+
+
+def _spread_load(service: Service, scale: Scale, sites: int) -> Load:
+    return service.take_load(
+        scale.seconds, "spread", warm_up_s=scale.warm_up_s, sites=sites, visitors=scale.visitors
+    )
+
+
+def add_sites(installation: Installation, count: int) -> None:
+    """Make many sites known, each like the one that is there; nobody waits for so many commands."""
+    with sqlite3.connect(installation.data_dir / SITES_FILE) as database:
+        columns = [
+            row[1] for row in database.execute("PRAGMA table_info(sites)") if row[1] not in {"id", "domain"}
+        ]
+        copied = ", ".join(columns)
+        database.executemany(
+            f"INSERT INTO sites (domain, {copied}) SELECT ?, {copied} FROM sites WHERE domain = ?",
+            ((spread_domain(number), DOMAIN) for number in range(count)),
+        )
+    database.close()
+
+
+def hold_flush(
+    cores: Cores, folder: Path, *, store: str, settings: Sequence[str], scale: Scale, rate: float
+) -> Held:
+    """Let one large block wait, and flush it while events come in."""
+    chosen = [*settings, *LARGE_BLOCK]
+    watched = folder / "holds.json"
+    with installed(cores, folder, store=store, settings=chosen) as installation:
+        with installation.serving([sys.executable, "-m", "benchmarks.watched", str(watched)]) as service:
+            sent = fill(service.port, _known_batches(service, scale.flushed_events))
+            with open_load(
+                service,
+                domain=DOMAIN,
+                rate=rate,
+                connections=CONNECTIONS,
+                seconds=FLUSH_AFTER_S + scale.seconds,
+            ) as wait:
+                time.sleep(FLUSH_AFTER_S)
+                began = time.monotonic()
+                service.flush()
+                ended = time.monotonic()
+                live = wait()
+            service.flush()
+            stored = service.stored_events()
+        holds = read_holds(watched, since=began, until=ended)
+    longest = max(holds, key=lambda hold: hold.seconds, default=None)
+    return Held(
+        longest_s=longest.seconds if longest else 0.0,
+        longest_cpu_s=longest.cpu_s if longest else 0.0,
+        over_bound=sum(hold.seconds > BOUND_S for hold in holds),
+        flush_s=ended - began,
+        rate=live.accepted.count / live.seconds,
+        counted=Counted(sent.acknowledged + live.acknowledged, stored),
+    )
+
+
+def replay(cores: Cores, folder: Path, *, settings: Sequence[str], scale: Scale) -> Replayed:
+    """Take events while the database is away, kill the service, and insert what it left."""
+    with installed(cores, folder, store="native", settings=settings) as installation:
+        database = installation.database
+        assert database is not None, "it is the native store"
+        with installation.serving() as service:
+            database.kill()
+            sent = fill(service.port, _known_batches(service, scale.replayed_events))
+            service.kill()
+        database.restart()
+        began = time.monotonic()
+        installation.run("journal", "replay", measured=True)
+        seconds = time.monotonic() - began
+        events, session_rows = map(installation.count_rows, ("events_v2", "sessions_v2"))
+    return Replayed(seconds, events, session_rows, Counted(sent.acknowledged, events))
+
+
+def _known_batches(service: Service, events: int) -> "islice[bytes]":
+    batches = make_batches(host=f"127.0.0.1:{service.port}", domain=DOMAIN, token=service.find_token())
+    return islice(cycle(batches), events // BATCH_EVENTS)
