@@ -198,9 +198,10 @@ def decode_records(data: bytes) -> tuple[list[Entry], int, str]:
     found = record.read_records(data)
     entries: list[Entry] = []
     end = 0
+    read = record.EntryReader().read
     for payload, payload_end in zip(found.payloads, found.ends, strict=True):
         try:
-            entries.append(record.decode_entry(payload))
+            entries.append(read(payload))
         except record.RecordError as error:
             return entries, end, str(error)
         end = payload_end

@@ -1,14 +1,22 @@
 """Inserts a journal without the service, as the service would: same rows, same tokens, same quarantine."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from itertools import zip_longest
+
 from msgspec import Struct, structs
 
 from service.cli.folder import prepare_folder
 from service.cli.stores import open_clickhouse, open_journal, open_keys, open_quarantine
-from service.clickhouse.store import BlockTrigger
+from service.clickhouse.store import Block, BlockTrigger
 from service.clock import wall
 from service.config import Config
 from service.insertion import build_block, insert, note_sessions
+from service.journal import Journal
 from service.progress import RowTable
+from service.segment import SegmentInfo
 
 
 class Replayed(Struct, frozen=True):
@@ -39,9 +47,8 @@ async def replay_journal(config: Config) -> Replayed:
     try:
         keys.save()
         quarantine = open_quarantine(config)
-        async with open_clickhouse(config) as store:
-            for segment in journal.pending():
-                block = build_block(segment.id, BlockTrigger.REPLAY, journal.read(segment))
+        async with open_clickhouse(config) as store, aclosing(_blocks(journal)) as blocks:
+            async for segment, block in blocks:
                 progress = journal.progress(segment)
                 problem = await insert(
                     store, block, progress, quarantine, created_ms=segment.created_ms, now=wall
@@ -62,3 +69,20 @@ async def replay_journal(config: Config) -> Replayed:
     finally:
         journal.close()
     return done
+
+
+async def _blocks(journal: Journal) -> AsyncGenerator[tuple[SegmentInfo, Block]]:
+    """Give what waits, oldest first; the next block is read while ClickHouse is busy with the one before."""
+
+    def build(segment: SegmentInfo) -> Block:
+        return build_block(segment.id, BlockTrigger.REPLAY, journal.read(segment))
+
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as reader:
+        pending = journal.pending()
+        blocks = [loop.run_in_executor(reader, build, segment) for segment in pending[:1]]
+        for segment, following in zip_longest(pending, pending[1:]):
+            block = await blocks.pop()
+            if following is not None:
+                blocks.append(loop.run_in_executor(reader, build, following))
+            yield segment, block

@@ -1,11 +1,14 @@
 """The journal's file format: what is written comes back, and what is not whole never does."""
 
+import itertools
 import struct
 import zlib
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from service.ingestion.rows import Entry
 from service.wire import record
@@ -35,6 +38,45 @@ class TestEntry:
         """Bytes that are no entry are refused with RecordError and nothing else."""
         with pytest.raises(RecordError):
             record.decode_entry(payload)
+
+    @given(st.lists(entries(), max_size=5))
+    def test_entries_of_a_segment(self, found: list[Entry]) -> None:
+        """One reader for all gives what each alone gives, also where a state replaces the one before it."""
+        chained = [
+            structs.replace(entry, replaced=before.session) for before, entry in itertools.pairwise(found)
+        ]
+        read = record.EntryReader().read
+        for entry in [*found, *chained, *chained]:
+            assert read(record.encode_entry(entry)) == entry
+
+    @given(entries(), st.data())
+    def test_a_reader_is_as_strict(self, entry: Entry, data: st.DataObject) -> None:
+        """Whatever takes the place of a field, a reader takes it exactly where ``decode_entry`` does."""
+        values = msgspec.msgpack.decode(record.encode_entry(entry))
+        part = data.draw(st.sampled_from([part for part in values if part is not None]))
+        fields = data.draw(st.sampled_from([part, part[-1]]))
+        field = data.draw(st.integers(0, len(fields) - 1))
+        odd: st.SearchStrategy[object] = st.sampled_from(
+            [None, True, 1, -1, 1.0, "text", b"bytes", [], ["text"], [1], {}, [[]]]
+        )
+        if data.draw(st.booleans()):
+            fields[field] = data.draw(odd)
+        elif data.draw(st.booleans()):
+            fields.append(data.draw(odd))
+        else:
+            del fields[field]
+        payload = msgspec.msgpack.encode(values)
+
+        try:
+            expected: Entry | None = record.decode_entry(payload)
+        except RecordError:
+            expected = None
+        try:
+            found: Entry | None = record.EntryReader().read(payload)
+        except RecordError:
+            found = None
+
+        assert found == expected
 
     @given(entries(), st.data())
     def test_damaged_payload(self, entry: Entry, data: st.DataObject) -> None:
