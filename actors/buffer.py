@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 POSTPONED_RETRY_S = 60.0
 """How often postponed blocks are tried again; at once when rows were taken out of the quarantine."""
+LET_GO_AT_ONCE: Final = 500
+"""Entries of stored blocks that leave memory in one turn: about half a millisecond."""
 SAME_MOMENT_S: Final = 0.01
 """Events that arrive within this time are measured as one arrival."""
 
@@ -151,6 +153,8 @@ class BufferActor(Actor):
         """Blocks whose refused rows wait for room in the quarantine; as many as the journal holds."""
         self._resume_at = 0.0
         """When the postponed blocks are tried again at the latest, UTC epoch seconds."""
+        self._spent: deque[list[Entry]] = deque()
+        """Of stored blocks, on their way out of memory."""
         self._inserting = False
         """The head of the queue is with the inserter."""
         self._flushes: list[tuple[str, int, Envelope]] = []
@@ -208,6 +212,8 @@ class BufferActor(Actor):
                     self._insert_ended(outcome)
                 case Flush():
                     self._flush(envelope)
+        if self._spent:
+            self._forget_some()
 
     def _append(self, envelopes: list[Envelope]) -> "_Written | None":
         """Hand the entries to the journal; None when there is nothing to acknowledge."""
@@ -336,6 +342,8 @@ class BufferActor(Actor):
                 segment = block.segment
                 self._stored.append(segment)
                 self._let_go()
+                if block.entries is not None:
+                    self._spent.append(block.entries)
                 self._status.events_waiting -= segment.records
                 now = self._clock()
                 for arrived_at, events in block.arrivals.moments:
@@ -365,6 +373,12 @@ class BufferActor(Actor):
         for segment in self._stored:
             self._journal.remove(segment)
         self._stored.clear()
+
+    def _forget_some(self) -> None:
+        spent = self._spent[0]
+        del spent[-LET_GO_AT_ONCE:]
+        if not spent:
+            self._spent.popleft()
 
     def _resume(self, now: float) -> None:
         """Queue the postponed blocks once the quarantine may have room, behind all others."""

@@ -21,6 +21,7 @@ from service.clickhouse.schema import EVENTS_TABLE, SESSIONS_TABLE
 from service.clickhouse.store import Block, ClickhouseStore
 from service.clock import Clock, stopwatch
 from service.errors import JournalError, StoreUnavailable
+from service.ingestion.rows import ClickhouseEvent
 from service.insertion import build_block, insert, note_sessions, retry
 from service.journal import Journal
 from service.progress import RowTable
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 15.0
 LOG_EVERY_TRIES = 20
+LET_GO_AT_ONCE = 1000
+"""Rows that leave memory in one turn of the loop."""
 
 R = TypeVar("R")
 
@@ -91,7 +94,11 @@ class InserterActor(Actor):
         if message.entries is None:
             await self._keep_to_rate(message.segment.records)
         block = await self._persist("read", lambda: asyncio.to_thread(self._build, message))
-        return await self._insert(block, message.segment, message.trace)
+        result = await self._insert(block, message.segment, message.trace)
+        rows = list(block.events)
+        del block
+        await _let_go(rows)
+        return result
 
     async def _keep_to_rate(self, events: int) -> None:
         """Wait until a block of the backlog may go: catching up must leave time for live events."""
@@ -184,6 +191,13 @@ class InserterActor(Actor):
                     log.info("%s worked after %d tries", what, tries + 1)
                 self._status.away_since = None
                 return result
+
+
+async def _let_go(rows: list[ClickhouseEvent]) -> None:
+    """Let rows leave memory a few at a time: those of a block that was read from disk are nobody else's."""
+    while rows:
+        del rows[-LET_GO_AT_ONCE:]
+        await asyncio.sleep(0)
 
 
 async def _followed(trace: BlockTrace, attempt: Callable[[], Awaitable[R]]) -> R:

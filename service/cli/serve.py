@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from service.config import Config
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
+SWITCH_S: Final = 0.0005
+"""How long a thread that computes keeps the loop waiting, each time that the loop wants to go on."""
 RETRY_S: Final = 2.0
 """How often a database that is away is tried again."""
 
@@ -62,6 +64,7 @@ def serve(
 
     from service.logs import configure_logging
 
+    sys.setswitchinterval(SWITCH_S)
     config = invocation(ctx).with_flags({"listen": listen, "admin_listen": admin_listen}).config
     logs = configure_logging(level=config.log_level, output_format=config.log_format, also=_otlp_logs(config))
     with closing(logs), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -1,5 +1,8 @@
 import asyncio
+import sys
 from pathlib import Path
+
+import pytest
 
 from actors.buffer import POSTPONED_RETRY_S, BlockLimits
 from actors.system import SystemSettings
@@ -46,6 +49,23 @@ async def test_a_block_closes_when_it_is_old(tmp_path: Path) -> None:
         await asyncio.wait_for(running.store.offered.wait(), 10)
 
         assert [block.trigger for block in running.store.blocks] == [BlockTrigger.AGE]
+
+
+async def test_what_is_stored_leaves_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries of a stored block go a few at a time, so that a large one holds nothing up, and all of them."""
+    monkeypatch.setattr("actors.buffer.LET_GO_AT_ONCE", 2)
+    async with running_system(tmp_path, settings=FAST) as running:
+        for _ in range(7):
+            await running.send(running.request())
+        await running.system.flush()
+        first = running.store.events[0]
+        (block,) = running.store.blocks
+
+        assert first is block.events[0]
+        async with asyncio.timeout(10):
+            # Held by this function, the call, and the store's two lists: no longer by its entry.
+            while sys.getrefcount(first) > 4:  # noqa: ASYNC110 - memory tells nobody
+                await asyncio.sleep(0)
 
 
 async def test_session_rows_are_coalesced_within_a_block(tmp_path: Path) -> None:
