@@ -20,7 +20,7 @@ class Filled(msgspec.Struct):
 
 
 def fill(port: int, batches: Iterable[bytes]) -> Filled:
-    """Send the batches and wait for all answers; what could not be taken is sent again, with its whole batch."""
+    """Send the batches and wait for all answers; one that was not taken as a whole is sent again."""
     return asyncio.run(_fill(port, iter(batches)))
 
 
@@ -30,7 +30,7 @@ async def _fill(port: int, batches: Iterator[bytes]) -> Filled:
     async def send_all() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for batch in batches:
-            while await _send(reader, writer, batch, filled):
+            while await _send(reader, writer, batch, filled):  # noqa: ASYNC110 - nobody could say when
                 await asyncio.sleep(PATIENCE_S)
         writer.close()
 

@@ -166,7 +166,7 @@ class Installation:
             yield Service(self, process, time.monotonic() - began)
 
     def run(self, *words: str, measured: bool = False) -> str:
-        """Run one command of ``gatehouse`` to its end, on the core that is measured if it is; gives what it printed."""
+        """Run one command of ``gatehouse`` and give what it prints; ``measured``: on the measured core."""
         pin = self._cores.pin_measured if measured else self._cores.pin_others
         command = [*GATEHOUSE, *self._arguments, *words]
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=pin).stdout

@@ -72,11 +72,15 @@ class Report(Struct, frozen=True):
     @property
     def acknowledged(self) -> int:
         """Events that the services said they have, over all rounds and warm-ups."""
-        loads = (*self.service, *self.telling, *self.new, *self.batched, self.calm)
-        others = [self.held.counted, self.crowded.counted]
+        loads = (*self.service, *self.telling, *self.new, *self.batched)
+        counted = [self.held.counted, self.crowded.counted]
         if self.replayed is not None:
-            others.append(self.replayed.counted)
-        return sum(load.acknowledged for load in loads) + sum(counted.acknowledged for counted in others)
+            counted.append(self.replayed.counted)
+        return (
+            sum(load.acknowledged for load in loads)
+            + self.calm.acknowledged
+            + sum(each.acknowledged for each in counted)
+        )
 
     @property
     def stored_share(self) -> float:
@@ -240,7 +244,7 @@ def _notes(report: Report) -> list[str]:
         f" {calm.refused.count} refused, {calm.unanswered} unanswered;"
         f" the sender was {calm.late_ms:.1f} ms late at its own p99",
         f"flush: {held.flush_s:.2f} s beside {held.rate:,.0f} events/s; {held.over_bound} holds over 10 ms;"
-        f" in the longest the process had its core for {held.longest_cpu_s * 1000:.1f} ms",
+        f" the longest in CPU time {held.longest_cpu_s * 1000:.1f} ms",
         f"sessions: {crowded.few_sessions:,} at {_cpu_us([crowded.few]):.1f} µs an event,"
         f" {crowded.many_sessions:,} at {_cpu_us([crowded.many]):.1f}",
     ]

@@ -117,7 +117,8 @@ def make_spread_batches(*, host: str, sites: int, visitors: int, token: str) -> 
 
 def make_first_engagements(*, host: str, sites: int, token: str) -> Iterator[bytes]:
     """Give an engagement for each site, which finds no session there, as batches."""
-    items = (_spread_body(site, 0, name="engagement")[:-1] + b',"ip":"192.0.2.1"}' for site in range(sites))
+    sender = f',"sd":50,"e":2000,"ip":"{_address(0)}","user_agent":"{USER_AGENTS[0]}"}}'.encode()
+    items = (_spread_body(site, 0, name="engagement")[:-1] + sender for site in range(sites))
     return _cut_batches(items, host=host, token=token)
 
 
@@ -128,7 +129,7 @@ def spread_domain(site: int) -> str:
 
 def make_batches(*, host: str, domain: str, token: str) -> list[bytes]:
     """Give all events of the visitors as batches of a trusted sender."""
-    requests = []
+    requests: list[bytes] = []
     for round_number, name in enumerate(ROUNDS):
         items = [
             json.loads(body)
@@ -157,7 +158,8 @@ def _cut_batches(items: Iterator[bytes], *, host: str, token: str) -> Iterator[b
 def _spread_body(site: int, visitor: int, *, name: str = "pageview") -> bytes:
     domain = spread_domain(site)
     referrer = REFERRERS[visitor % len(REFERRERS)]
-    text = f'{{"n":"{name}","u":"https://{domain}/articles/{visitor % PAGES}","d":"{domain}","v":{TRACKER_VERSION}'
+    url = f"https://{domain}/articles/{visitor % PAGES}"
+    text = f'{{"n":"{name}","u":"{url}","d":"{domain}","v":{TRACKER_VERSION}'
     return (text + ("}" if referrer is None else f',"r":"{referrer}"}}')).encode()
 
 

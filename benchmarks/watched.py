@@ -1,8 +1,8 @@
 """``gatehouse`` with a watcher on its event loop: ``python -m benchmarks.watched FILE ARGUMENTS``.
 
-The watcher is a timer that is due every millisecond. When it comes late the loop was held: by a callback that
-took so long, by a thread that did not give Python's lock away, or because the process did not have its core. At
-the end the holds are written to FILE.
+The watcher is a timer that is due every millisecond. When it comes late the loop was held: by a callback
+that took so long, by a thread that did not give Python's lock away, or because the process did not have its
+core. At the end the holds are written to FILE.
 """
 
 import sys
