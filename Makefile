@@ -9,6 +9,7 @@ WORKERS ?= 2
 INPUTS ?= 100000
 SECONDS ?= 60
 SEED ?=
+SHORT ?=
 PACE ?= 1
 
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -29,6 +30,7 @@ help: ## list the chores
 	@echo "make run takes SITE (localhost), PORT (8000), ADMIN_PORT (PORT + 1) and DATA (data), for example:"
 	@echo "  make run SITE=example.com PORT=9000 DATA=/var/lib/gatehouse"
 	@echo "make test takes TESTS (tests) and WORKERS (2), make fuzz takes INPUTS (100000) and SEED (fresh),"
+	@echo "make bench takes SHORT (any word: only show that it works),"
 	@echo "make soak takes SECONDS (60), SEED (fresh) and PACE (1; 0.2 makes more faults a minute)."
 
 run: $(VENV)/.installed ## start the service with ClickHouse inside it; says how to send a first event
@@ -61,8 +63,8 @@ check: lint types imports test ## all that CI checks
 docs: $(VENV)/.installed-dev ## write the generated parts of README.md and docs/
 	$(BIN)/python docs/generate.py
 
-bench: $(VENV)/.installed-dev ## events a second on one core, beside a bare handler
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.installed-dev ## every target of speed and memory, beside its bound and the last recorded run
+	$(BIN)/python -m benchmarks $(if $(SHORT),--short)
 
 fuzz: $(VENV)/.installed-dev ## made-up bytes for all that reads what comes from outside or from a disk
 	@$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(if $(SEED),--seed $(SEED))

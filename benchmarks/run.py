@@ -223,6 +223,7 @@ def _conclusions(report: Report) -> list[str]:
         ("bare", report.bare),
         ("few sessions", [report.crowded.few]),
         ("many sessions", [report.crowded.many]),
+        ("few beside many", [report.crowded.beside]),
     ):
         odd = {status: count for load in loads for status, count in load.statuses.items() if status != "202"}
         dropped, unanswered = sum(load.dropped for load in loads), sum(load.unanswered for load in loads)
@@ -246,7 +247,8 @@ def _notes(report: Report) -> list[str]:
         f"flush: {held.flush_s:.2f} s beside {held.rate:,.0f} events/s; {held.over_bound} holds over 10 ms;"
         f" the longest in CPU time {held.longest_cpu_s * 1000:.1f} ms",
         f"sessions: {crowded.few_sessions:,} at {_cpu_us([crowded.few]):.1f} µs an event,"
-        f" {crowded.many_sessions:,} at {_cpu_us([crowded.many]):.1f}",
+        f" {crowded.many_sessions:,} at {_cpu_us([crowded.many]):.1f};"
+        f" the first traffic beside all of them {_cpu_us([crowded.beside]):.1f}",
     ]
     if replayed is not None:
         lines.append(

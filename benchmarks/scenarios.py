@@ -80,7 +80,9 @@ class Crowded(Struct, frozen=True):
     few: Load
     """With a session for each visitor of the few sites."""
     many: Load
-    """With one for each visitor of all awake sites."""
+    """With one for each visitor of all awake sites, all of which send."""
+    beside: Load
+    """The load of the few once more, now beside all the others' sessions."""
     few_sessions: int
     many_sessions: int
     counted: Counted
@@ -140,6 +142,9 @@ def crowd_sites(cores: Cores, folder: Path, *, store: str, settings: Sequence[st
             many_sessions = service.statistics()["sessions"]
             many = _spread_load(service, scale, scale.awake_sites, scale.visitors)
             service.flush()
+            beside = _spread_load(service, scale, scale.few_sites, 1)
+            service.flush()
+            acknowledged = sum(taken.acknowledged for taken in (few, sent, many, beside))
             return Crowded(
                 ready_s=service.ready_s,
                 idle_site_bytes=(known - alone) / scale.sites,
@@ -147,11 +152,10 @@ def crowd_sites(cores: Cores, folder: Path, *, store: str, settings: Sequence[st
                 session_bytes=(filled - before) / max(1, many_sessions - few_sessions),
                 few=few,
                 many=many,
+                beside=beside,
                 few_sessions=few_sessions,
                 many_sessions=many_sessions,
-                counted=Counted(
-                    few.acknowledged + sent.acknowledged + many.acknowledged, service.stored_events()
-                ),
+                counted=Counted(acknowledged, service.stored_events()),
             )
 
 

@@ -1,7 +1,7 @@
 """What the benchmark is to reach, figure by figure, and what the last recorded run had."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from statistics import median
@@ -41,6 +41,7 @@ class Result(Struct, frozen=True):
     """A recorded run."""
 
     day: str
+    """And minute, UTC: the latest one is compared with."""
     machine: str
     settings: Sequence[str]
     figures: Sequence[Figure]
@@ -101,7 +102,7 @@ def _answered_p99_ms(calm: OpenLoad) -> float:
 def show(figures: Sequence[Figure], before: Result | None) -> list[str]:
     """Give a line for each figure: its value, its bound, ``met`` or ``short``, and what it was before."""
     known = {figure.name: figure.value for figure in before.figures} if before is not None else {}
-    lines = [f"{'target':46}{'':>9}{'bound':>12}{f'  {before.day}' if before else '':>14}"]
+    lines = [f"{'target':46}{'':>9}{'bound':>12}{f'  {before.day[:10]}' if before else '':>14}"]
     for figure in figures:
         sign = "=" if figure.exactly else "≤" if figure.at_most else "≥"
         was = _shown(known[figure.name]) if figure.name in known else ""
@@ -128,7 +129,7 @@ def last_result() -> Result | None:
 
 def save(name: str, machine: str, settings: Sequence[str], figures: Sequence[Figure]) -> None:
     """Record a run as ``benchmarks/results/NAME.json``."""
-    result = Result(date.today().isoformat(), machine, settings, figures)
+    result = Result(datetime.now(UTC).isoformat(timespec="minutes"), machine, settings, figures)
     RESULTS.mkdir(exist_ok=True)
     text = msgspec.json.format(msgspec.json.encode(result)).decode()
     (RESULTS / f"{name}.json").write_text(text + "\n")

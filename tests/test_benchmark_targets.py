@@ -23,6 +23,7 @@ CROWDED = Crowded(
     session_bytes=900.0,
     few=load(20_000),
     many=load(19_000),
+    beside=load(20_000),
     few_sessions=1_000,
     many_sessions=1_000_000,
     counted=COUNTED,
