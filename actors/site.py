@@ -129,6 +129,8 @@ class Appending(Envelope):
             for key in self.message.keys.values():
                 for sender in self._repeats.pop(key):
                     sender.reply(repeated)
+        # At once, not with the site's next message: they hold requests, and so addresses.
+        self._senders = ()
 
 
 class SiteActor(Actor):
