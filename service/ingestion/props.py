@@ -7,11 +7,14 @@ more, its survivors follow the hash order of its runtime and cannot be told, so 
 from typing import Any, Final
 
 from service.ingestion.json_text import find_object
-from service.ingestion.text import has_at_most_bytes, is_blank
+from service.ingestion.text import MAX_BYTES_OF_CHAR, has_at_most_bytes, is_blank
 
 MAX_PROPS: Final = 30
 MAX_KEY_BYTES: Final = 300
 MAX_VALUE_BYTES: Final = 2000
+SHORT_KEY_CHARS: Final = MAX_KEY_BYTES // MAX_BYTES_OF_CHAR
+SHORT_VALUE_CHARS: Final = MAX_VALUE_BYTES // MAX_BYTES_OF_CHAR
+"""So short a text is within its limit, whatever it holds."""
 SIZE_MESSAGE: Final = "keys should have at most 300 bytes and values 2000 bytes"
 
 PATH_EVENTS: Final = frozenset({"404", "WP Form Completions", "Form: Submission"})
@@ -24,8 +27,13 @@ Props = tuple[tuple[str, str], ...]
 
 def build_props(source: object, *, event_name: str | None, pathname: str) -> Props:
     """Give the pairs that are kept, ascending by key; anything but an object (or its text) gives none."""
-    given = find_object(source)
-    pairs = [(key, text) for key, value in given.items() if (text := _text(key, value))] if given else []
+    given = source if type(source) is dict else find_object(source)
+    pairs: list[tuple[str, str]] = []
+    for key, value in (given or {}).items():
+        text = value if type(value) is str else _text(value)
+        # Nearly always the first letter tells that neither is blank, without a call of ours.
+        if text and key and not (text.isspace() and is_blank(text)) and not (key.isspace() and is_blank(key)):
+            pairs.append((key, text))
     add_path = event_name in PATH_EVENTS and all(key != "path" for key, _ in pairs)
     if not pairs and not add_path:
         return ()
@@ -41,10 +49,15 @@ def build_props(source: object, *, event_name: str | None, pathname: str) -> Pro
 
 def has_allowed_sizes(props: Props) -> bool:
     """Whether every key and every value is short enough; one that is not makes the whole request invalid."""
-    return all(
-        has_at_most_bytes(key, MAX_KEY_BYTES) and has_at_most_bytes(value, MAX_VALUE_BYTES)
-        for key, value in props
-    )
+    for key, value in props:
+        is_short = len(key) <= SHORT_KEY_CHARS and len(value) <= SHORT_VALUE_CHARS
+        if not is_short and not _has_allowed_size(key, value):
+            return False
+    return True
+
+
+def _has_allowed_size(key: str, value: str) -> bool:
+    return has_at_most_bytes(key, MAX_KEY_BYTES) and has_at_most_bytes(value, MAX_VALUE_BYTES)
 
 
 def float_text(number: float) -> str:
@@ -60,21 +73,15 @@ def float_text(number: float) -> str:
     return sign + (positional if len(positional) <= len(scientific) else scientific)
 
 
-def _text(key: str, value: Any) -> str:
-    """Give the value's text; empty when the pair is to be dropped."""
-    if isinstance(value, str):
-        text = value
-    elif value is True:
-        text = "true"
-    elif value is False:
-        text = "false"
-    elif isinstance(value, int):
-        text = str(value)
-    elif isinstance(value, float):
-        text = float_text(value)
-    else:
-        return ""
-    return "" if is_blank(text) or is_blank(key) else text
+def _text(value: Any) -> str:
+    """Give the text of a value that is none; empty when its pair is to be dropped."""
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if isinstance(value, int):
+        return str(value)
+    return float_text(value) if isinstance(value, float) else ""
 
 
 def _decompose(number: float) -> tuple[str, str, int]:

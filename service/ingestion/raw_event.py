@@ -14,26 +14,27 @@ class RawEvent(Struct, kw_only=True, gc=False):
     All are of any type, because the reference is lenient about most: ``build_request`` judges them.
     """
 
+    # Those that trackers send, in their order: so they are found in one go.
     n: Any = None
-    name: Any = None
-    u: Any = None
-    url: Any = None
-    d: Any = None
-    domain: Any = None
-    r: Any = None
-    referrer: Any = None
-    m: Any = None
-    meta: Any = None
-    p: Any = None
-    props: Any = None
-    h: Any = None
-    hash_mode: Any = field(name="hashMode", default=None)
-    i: Any = None
-    interactive: Any = None
     v: Any = None
+    u: Any = None
+    d: Any = None
+    r: Any = None
+    p: Any = None
+    h: Any = None
+    i: Any = None
     sd: Any = None
     e: Any = None
     dollar: Any = field(name="$", default=None)
+    m: Any = None
+    name: Any = None
+    url: Any = None
+    domain: Any = None
+    referrer: Any = None
+    meta: Any = None
+    props: Any = None
+    hash_mode: Any = field(name="hashMode", default=None)
+    interactive: Any = None
     revenue: Any = None
     method: Any = field(name="_method", default=None)
     """Not of the event: a POST with PUT, PATCH or DELETE here is taken for such a request (reference 1.2)."""

@@ -7,14 +7,16 @@ own fields and messages (1.3).
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from service.ingestion import money, props, url
 from service.ingestion.idempotency import KEY_MESSAGE, is_key
 from service.ingestion.raw_event import RawEvent, choose
 from service.ingestion.text import (
+    MAX_BYTES_OF_CHAR,
     WHITE_SPACE,
     cut_graphemes,
     has_at_most_bytes,
@@ -27,8 +29,8 @@ MAX_EVENT_NAME_GRAPHEMES: Final = 120
 MAX_REFERRER_GRAPHEMES: Final = 2000
 
 MAX_REMEMBERED_URLS: Final = 4096
-MAX_REMEMBERED_URL_CHARS: Final = 512
-"""Longer URLs are rare, and nearly never come again."""
+MAX_REMEMBERED_URL_CHARS: Final = MAX_URL_BYTES // MAX_BYTES_OF_CHAR
+"""Longer URLs are rare, and nearly never come again; so long a one is within the limit, whatever it holds."""
 
 MAX_REMEMBERED_DOMAINS: Final = 4096
 MAX_REMEMBERED_DOMAIN_CHARS: Final = 128
@@ -71,7 +73,7 @@ class Revenue(Struct, frozen=True):
     currency: str
 
 
-class Request(Struct, frozen=True, kw_only=True, gc=False):
+class Request(Struct, frozen=True, gc=False):
     """One request of a tracker or one item of a batch, valid in every field.
 
     Texts that come out of percent-decoding may hold lone surrogates (PEP 383 ``surrogateescape``) where the
@@ -80,15 +82,9 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
 
     timestamp: int
     """When it happened, UTC epoch seconds; the server's clock unless a trusted sender said otherwise."""
-    back_dated: bool = False
-    """The sender gave a time of its own, so the event may lie before what its session already holds."""
     remote_ip: str
     """The visitor's address as text; only in memory, only until the event is judged, and as long as the HTTP
     layer remembers the head that it came in: two minutes at most."""
-    ip_class: str | None = None
-    """``dc_ip``, ``threat_ip``, ``anonymous_vpn_ip`` or None; from a trusted proxy only."""
-    user_agent: str | None = None
-    """The header verbatim; None when absent. Never stored."""
     event_name: str
     domains: tuple[str, ...]
     """As sent, each without one leading ``www.``; repeated domains stay repeated."""
@@ -100,6 +96,12 @@ class Request(Struct, frozen=True, kw_only=True, gc=False):
     hostname: str
     """The host without one leading ``www.``, or ``(none)``."""
     pathname: str
+    back_dated: bool = False
+    """The sender gave a time of its own, so the event may lie before what its session already holds."""
+    ip_class: str | None = None
+    """``dc_ip``, ``threat_ip``, ``anonymous_vpn_ip`` or None; from a trusted proxy only."""
+    user_agent: str | None = None
+    """The header verbatim; None when absent. Never stored."""
     referrer: str | None = None
     query: Mapping[str, str] | None = None
     """The URL's query parameters, last duplicate wins; None when the URL has no query.
@@ -136,95 +138,116 @@ def build_request(
     back_dated: bool = False,
     key: str | None = None,
 ) -> Request | list[FieldError]:
-    """Check every field and make a Request, or say all that is wrong; never raises."""
+    """Check every field and make a Request, or say all that is wrong; never raises.
+
+    What nearly every tracker sends is found here; what is sent in another way, or wrong, in functions of its
+    own. Errors are told in the order in which this looks at the fields.
+    """
     errors: list[FieldError] = []
-    location = _find_location(raw, errors)
-    name = _find_event_name(raw, errors)
-    hash_mode = _find_hash_mode(raw, errors)
-    if location.is_hostname_blank:
-        errors.append(FieldError("hostname", "can't be blank"))
-    pathname = _find_pathname(location, errors, with_fragment=hash_mode)
-    pairs = _find_props(raw, name, pathname, errors)
+    sent = raw.u
+    is_usual = type(sent) is str and len(sent) <= MAX_REMEMBERED_URL_CHARS
+    location = _read_url(sent) if is_usual else _find_location(raw)
+    if location.error is not None:
+        errors.append(location.error)
+    name = raw.n
+    is_system_event = type(name) is str and name in SYSTEM_EVENTS
+    if not is_system_event:
+        name = _find_event_name(raw, errors)
+        is_system_event = name in SYSTEM_EVENTS
+    has_no_mode = raw.h is None and raw.hash_mode is None
+    with_fragment = False if has_no_mode else _find_hash_mode(raw, errors)
+    pathname = location.pathname
+    if with_fragment or not location.is_sound:
+        pathname = _find_pathname(location, errors, with_fragment=with_fragment)
+    has_no_props = raw.p is None and raw.props is None and raw.m is None and raw.meta is None
+    asks_for_props = not has_no_props or name in props.PATH_EVENTS
+    pairs = _find_props(raw, name, pathname, errors) if asks_for_props else ()
     scroll_depth, engagement_time = _find_engagement(raw, errors) if name == ENGAGEMENT else (0, 0)
-    domains = _find_domains(raw, location, errors)
+    sent = raw.d
+    is_usual = type(sent) is str and len(sent) <= MAX_REMEMBERED_DOMAIN_CHARS
+    domains = (_read_domains(sent) if is_usual else ()) or _find_domains(raw, location.host, errors)
     if key is not None and not is_key(key):
         errors.append(FieldError("idempotency_key", KEY_MESSAGE))
     if errors:
         return errors
-    referrer = choose(raw.r, raw.referrer)
-    money_sent = choose(raw.revenue, raw.dollar)
+    referrer = raw.r
+    if not (type(referrer) is str and len(referrer) <= MAX_REFERRER_GRAPHEMES):
+        referrer = None if referrer is None and raw.referrer is None else _find_referrer(raw)
+    has_no_revenue = raw.revenue is None and raw.dollar is None
+    # In the order of the fields: names would take fifteen times as long, for each event.
     return Request(
-        timestamp=timestamp,
-        back_dated=back_dated,
-        remote_ip=remote_ip,
-        ip_class=ip_class,
-        user_agent=user_agent,
-        event_name=name,
-        domains=domains,
-        url_host=location.host,
-        hostname=location.hostname,
-        pathname=pathname,
-        referrer=cut_graphemes(referrer, MAX_REFERRER_GRAPHEMES) if isinstance(referrer, str) else None,
-        query=location.query,
-        props=pairs,
-        scroll_depth=scroll_depth,
-        engagement_time=engagement_time,
-        revenue=None if money_sent is None else _find_revenue(money_sent),
-        interactive=(raw.i is not False and raw.interactive is not False) or name in SYSTEM_EVENTS,
-        tracker_script_version=raw.v % _SCRIPT_VERSIONS if type(raw.v) is int else 0,
-        key=key,
+        timestamp,
+        remote_ip,
+        name,
+        domains,
+        location.host,
+        location.hostname,
+        pathname,
+        back_dated,
+        ip_class,
+        user_agent,
+        referrer,
+        location.query,
+        pairs,
+        scroll_depth,
+        engagement_time,
+        None if has_no_revenue else _find_revenue(raw),
+        is_system_event or (raw.i is not False and raw.interactive is not False),
+        raw.v % _SCRIPT_VERSIONS if type(raw.v) is int else 0,
+        key,
     )
 
 
-class _Location(NamedTuple):
+class _Location(Struct, frozen=True):
     """What a request takes from its URL."""
 
-    is_allowed: bool
+    is_sound: bool
+    """Whether there is nothing to be told of it."""
+    error: FieldError | None
+    """What is wrong with the URL itself; it counts as empty then, so that only this is told."""
     host: str | None
     hostname: str
-    is_hostname_blank: bool
     pathname: str
-    is_pathname_blank: bool
     fragment: str | None
     """As it was sent, not decoded."""
     query: Mapping[str, str] | None
 
 
-def _find_location(raw: RawEvent, errors: list[FieldError]) -> _Location:
-    """Read the URL; one that is invalid counts as empty, so that only its own error is told."""
-    value = choose(raw.u, raw.url)
-    if value is None:
-        errors.append(FieldError("url", "is required"))
-    elif not isinstance(value, str) or not has_at_most_bytes(value, MAX_URL_BYTES):
-        errors.append(FieldError("url", "must be a valid url"))
-    else:
-        location = _read_url(value) if len(value) <= MAX_REMEMBERED_URL_CHARS else _read_new_url(value)
-        if location.is_allowed:
-            return location
-        errors.append(FieldError("url", "scheme is not allowed"))
-    return _NOWHERE
-
-
 def _read_new_url(text: str) -> _Location:
     parts = url.split(text)
+    if parts.scheme == "data":
+        return _read_nowhere("scheme is not allowed")
     hostname = url.sanitise_host(parts.host) if parts.host else NO_HOST
     pathname = url.percent_decode(parts.path or "/").rstrip(WHITE_SPACE)
     return _Location(
-        is_allowed=parts.scheme != "data",
+        is_sound=not is_blank(hostname) and not is_blank(pathname),
+        error=None,
         host=parts.host,
         hostname=hostname,
-        is_hostname_blank=is_blank(hostname),
         pathname=pathname,
-        is_pathname_blank=is_blank(pathname),
         fragment=parts.fragment,
         query=None if parts.query is None else url.decode_query(parts.query),
     )
 
 
+def _read_nowhere(message: str) -> _Location:
+    return replace(_read_new_url(""), error=FieldError("url", message))
+
+
 _read_url: Final = lru_cache(MAX_REMEMBERED_URLS)(_read_new_url)
 """Most URLs come again and again: of other visitors, and of the engagement events after a page view."""
 
-_NOWHERE: Final = _read_new_url("")
+_MISSING: Final = _read_nowhere("is required")
+_INVALID: Final = _read_nowhere("must be a valid url")
+
+
+def _find_location(raw: RawEvent) -> _Location:
+    value = choose(raw.u, raw.url)
+    if value is None:
+        return _MISSING
+    if not isinstance(value, str) or not has_at_most_bytes(value, MAX_URL_BYTES):
+        return _INVALID
+    return _read_url(value) if len(value) <= MAX_REMEMBERED_URL_CHARS else _read_new_url(value)
 
 
 def _find_event_name(raw: RawEvent, errors: list[FieldError]) -> str:
@@ -256,17 +279,18 @@ def _find_hash_mode(raw: RawEvent, errors: list[FieldError]) -> bool:
 
 
 def _find_pathname(location: _Location, errors: list[FieldError], *, with_fragment: bool) -> str:
+    """Give the path, with the fragment where that belongs to it; tell what is blank of the host too."""
+    if is_blank(location.hostname):
+        errors.append(FieldError("hostname", "can't be blank"))
     if with_fragment and location.fragment is not None:  # its # makes it more than blank
         return f"{location.pathname}#{url.percent_decode(location.fragment)}"
-    if location.is_pathname_blank:
+    if is_blank(location.pathname):
         errors.append(FieldError("pathname", "can't be blank"))
     return location.pathname
 
 
 def _find_props(raw: RawEvent, name: str, pathname: str, errors: list[FieldError]) -> props.Props:
     source = choose(choose(choose(raw.m, raw.meta), raw.p), raw.props)
-    if source is None and name not in props.PATH_EVENTS:
-        return ()
     pairs = props.build_props(source, event_name=name, pathname=pathname)
     if not props.has_allowed_sizes(pairs):
         errors.append(FieldError("props", props.SIZE_MESSAGE))
@@ -275,8 +299,12 @@ def _find_props(raw: RawEvent, name: str, pathname: str, errors: list[FieldError
 
 def _find_engagement(raw: RawEvent, errors: list[FieldError]) -> tuple[int, int]:
     """Give scroll depth (percent, 255 = missing) and engagement time (ms, 0 = missing). Reference 3.8."""
-    depth, time = _integer(raw.sd), _integer(raw.e)
-    scroll_depth = NO_SCROLL_DEPTH if depth is None or depth < 0 else min(depth, MAX_SCROLL_DEPTH)
+    depth = raw.sd if type(raw.sd) is int else _integer(raw.sd)
+    time = raw.e if type(raw.e) is int else _integer(raw.e)
+    if depth is None or depth < 0:
+        scroll_depth = NO_SCROLL_DEPTH
+    else:
+        scroll_depth = depth if depth <= MAX_SCROLL_DEPTH else MAX_SCROLL_DEPTH
     engagement_time = time if time is not None and 0 <= time < ENGAGEMENT_TIME_END_MS else 0
     if scroll_depth == NO_SCROLL_DEPTH and engagement_time == 0:
         message = "engagement event requires a valid integer value for at least one of 'sd' or 'e' fields"
@@ -284,11 +312,11 @@ def _find_engagement(raw: RawEvent, errors: list[FieldError]) -> tuple[int, int]
     return scroll_depth, engagement_time
 
 
-def _find_domains(raw: RawEvent, location: _Location, errors: list[FieldError]) -> tuple[str, ...]:
+def _find_domains(raw: RawEvent, host: str | None, errors: list[FieldError]) -> tuple[str, ...]:
     value = choose(raw.d, raw.domain)
     if not isinstance(value, str):
-        if location.host is not None:
-            return (url.sanitise_host(location.host),)
+        if host is not None:
+            return (url.sanitise_host(host),)
         errors.append(FieldError("domain", "can't be blank"))
     elif value.count(",") >= MAX_DOMAINS:
         errors.append(FieldError("domain", f"should have at most {MAX_DOMAINS} item(s)"))
@@ -309,8 +337,14 @@ def _read_new_domains(text: str) -> tuple[str, ...]:
 _read_domains: Final = lru_cache(MAX_REMEMBERED_DOMAINS)(_read_new_domains)
 
 
-def _find_revenue(value: object) -> Revenue | None:
-    parsed = money.parse_money(value)
+def _find_referrer(raw: RawEvent) -> str | None:
+    value = choose(raw.r, raw.referrer)
+    return cut_graphemes(value, MAX_REFERRER_GRAPHEMES) if isinstance(value, str) else None
+
+
+def _find_revenue(raw: RawEvent) -> Revenue | None:
+    value = choose(raw.revenue, raw.dollar)
+    parsed = None if value is None else money.parse_money(value)
     return None if parsed is None else Revenue(*parsed)
 
 

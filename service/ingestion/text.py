@@ -11,19 +11,22 @@ WHITE_SPACE: Final = (
 )
 """Unicode's White_Space, for ``str.strip``, which by itself takes U+001C to U+001F too (reference 21, 29)."""
 
+MAX_BYTES_OF_CHAR: Final = 4
+"""In UTF-8."""
+
 _GRAPHEME: Final = regex.compile(r"\X")
-_BYTES_PER_CHAR_MAX: Final = 4
 
 
 def is_blank(text: str) -> bool:
     """Whether there is nothing but white space."""
-    return not text.lstrip(WHITE_SPACE)
+    # Python's own notion of space holds all of it and a little more, and is told at the first character.
+    return not text or (text.isspace() and not text.lstrip(WHITE_SPACE))
 
 
 def has_at_most_bytes(text: str, limit: int) -> bool:
     """Whether the text's UTF-8 has at most so many bytes; counts them only when it has to."""
     length = len(text)
-    if length * _BYTES_PER_CHAR_MAX <= limit:
+    if length * MAX_BYTES_OF_CHAR <= limit:
         return True
     if length > limit:
         return False
@@ -42,4 +45,4 @@ def cut_graphemes(text: str, limit: int) -> str:
 
 def has_at_most_graphemes(text: str, limit: int) -> bool:
     """Whether the text has at most so many graphemes; looks no further than it must."""
-    return len(cut_graphemes(text, limit)) == len(text)
+    return len(text) <= limit or len(cut_graphemes(text, limit)) == len(text)
