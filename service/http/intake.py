@@ -6,16 +6,28 @@ CORS step; then the method override, the ``Accept`` check, and last a tracker's 
 
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from actors.messages import BuildResult
 from service.clock import Clock
 from service.http.body import BodyTrouble
 from service.http.settings import PublicSettings
 from service.ingestion.raw_event import RawEvent
-from service.ingestion.request import Request, build_request
+from service.ingestion.request import FieldError, Request, build_request
+from service.ingestion.verdict import BUFFERED
 from service.wire.accept import choose_format
-from service.wire.event_api import BodyKind, Decoded, Refused, body_kind, broken_off, decode_event, too_large
+from service.wire.event_api import (
+    BodyKind,
+    Decoded,
+    Refused,
+    body_kind,
+    broken_off,
+    decode_event,
+    decode_raw,
+    too_large,
+)
 from service.wire.forwarded import Lookup, resolve_ip_class, resolve_remote_ip
-from service.wire.reply import Reply, error_view, errors_reply, event_reply
+from service.wire.reply import OK, Reply, error_view, errors_reply, event_reply
 
 EVENT_PATH: Final = "/api/event"
 KEY_HEADER: Final = "x-idempotency-key"
@@ -33,19 +45,21 @@ class Refusal(NamedTuple):
     """Whether it has CORS headers: not when it was refused before the reference's CORS step."""
 
 
-class Sender(NamedTuple):
+class Sender(Struct, frozen=True, gc=False):
     """What the headers say; the same for all requests with the same headers from the same peer."""
 
-    kind: BodyKind
-    content_type: str | None
-    accept: str | None
-    takes_json: bool
-    """Whether the ``Accept`` header lets us answer, if nothing else says what is wanted."""
     remote_ip: str
     ip_class: str | None
     user_agent: str | None
     key: str | None
     """By which it marks this event, to send it again without harm."""
+    is_usual: bool
+    """Whether it sends and takes what trackers do: what is below needs no look then."""
+    kind: BodyKind
+    content_type: str | None
+    accept: str | None
+    takes_json: bool
+    """Whether the ``Accept`` header lets us answer, if nothing else says what is wanted."""
 
 
 class EventIntake:
@@ -59,15 +73,19 @@ class EventIntake:
     def meet(self, header: Lookup, peer: str) -> Sender:
         """Read the headers; never raises."""
         content_type, accept = header("content-type"), header("accept")
+        kind = body_kind(content_type)
+        takes_json = choose_format(("json",), accept=accept) is not None
+        # In the order of the fields, which is quicker than by their names.
         return Sender(
-            kind=body_kind(content_type),
-            content_type=content_type,
-            accept=accept,
-            takes_json=choose_format(("json",), accept=accept) is not None,
-            remote_ip=resolve_remote_ip(header, peer, self._proxies)[0],
-            ip_class=resolve_ip_class(header, peer, self._proxies),
-            user_agent=header("user-agent"),
-            key=header(KEY_HEADER),
+            resolve_remote_ip(header, peer, self._proxies)[0],
+            resolve_ip_class(header, peer, self._proxies),
+            header("user-agent"),
+            header(KEY_HEADER),
+            takes_json and kind is BodyKind.RAW,
+            kind,
+            content_type,
+            accept,
+            takes_json,
         )
 
     def understand(
@@ -77,33 +95,47 @@ class EventIntake:
 
         ``wanted`` is the ``_format`` parameter of the query, None when it has none.
         """
-        kind, content_type, accept, takes_json, remote_ip, ip_class, user_agent, key = sender
-        event = decode_body(b"" if kind is BodyKind.ABSENT else body, kind, content_type)
-        if kind in KINDS_READ_FIRST:
-            if isinstance(event, Refused):
-                return Refusal(error_view(event.status, accept=accept), cors=False)
-            if isinstance(event, RawEvent):
-                wanted = wanted if event.format is None else event.format
-                if _overrides_method(event):
-                    return Refusal(error_view(NOT_FOUND, accept=accept, wanted=wanted))
-        if not (takes_json if wanted is None else wanted == "json"):
-            return Refusal(error_view(NOT_ACCEPTABLE, accept=accept, wanted=wanted))
+        if sender.is_usual and wanted is None and isinstance(body, bytes):
+            event: RawEvent | list[FieldError] | Refusal = decode_raw(body)
+        else:
+            event = _read_unusual(sender, body, wanted)
         if not isinstance(event, RawEvent):
-            assert isinstance(event, list), "a body that is not read first is refused by its errors"
-            return Refusal(errors_reply(event))
+            return event if isinstance(event, Refusal) else Refusal(errors_reply(event))
         built = build_request(
             event,
             timestamp=int(self._clock()),
-            remote_ip=remote_ip,
-            user_agent=user_agent,
-            ip_class=ip_class,
-            key=key,
+            remote_ip=sender.remote_ip,
+            user_agent=sender.user_agent,
+            ip_class=sender.ip_class,
+            key=sender.key,
         )
-        return Refusal(errors_reply(built)) if isinstance(built, list) else built
+        return built if isinstance(built, Request) else Refusal(errors_reply(built))
 
     def reply(self, result: BuildResult) -> Reply:
         """Tell what became of the request."""
-        return event_reply(result.outcomes, with_reasons=self._with_reasons)
+        outcomes = result.outcomes
+        if len(outcomes) == 1 and outcomes[0][1] is BUFFERED:
+            return OK
+        return event_reply(outcomes, with_reasons=self._with_reasons)
+
+
+def _read_unusual(
+    sender: Sender, body: bytes | BodyTrouble, wanted: object
+) -> RawEvent | list[FieldError] | Refusal:
+    """Read what is no tracker's usual body, or sent by who wants something else than a tracker does."""
+    kind, accept = sender.kind, sender.accept
+    event = decode_body(b"" if kind is BodyKind.ABSENT else body, kind, sender.content_type)
+    if kind in KINDS_READ_FIRST:
+        if isinstance(event, Refused):
+            return Refusal(error_view(event.status, accept=accept), cors=False)
+        if isinstance(event, RawEvent):
+            wanted = wanted if event.format is None else event.format
+            if _overrides_method(event):
+                return Refusal(error_view(NOT_FOUND, accept=accept, wanted=wanted))
+    if not (sender.takes_json if wanted is None else wanted == "json"):
+        return Refusal(error_view(NOT_ACCEPTABLE, accept=accept, wanted=wanted))
+    assert not isinstance(event, Refused), "a body that is not read first is refused by its errors"
+    return event
 
 
 def decode_body(body: bytes | BodyTrouble, kind: BodyKind, content_type: str | None) -> Decoded:

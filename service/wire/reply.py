@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from service.ingestion.request import FieldError
-from service.ingestion.verdict import BUFFERED, Buffered, Dropped, Retry, Verdict
+from service.ingestion.verdict import Buffered, Dropped, Retry, Verdict
 from service.wire.accept import choose_format
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -60,8 +60,6 @@ def event_reply(outcomes: Sequence[tuple[str, Verdict]], *, with_reasons: bool) 
     Where some domains were judged and others not, those that were not count as dropped: sending the event
     again would store it twice for the others.
     """
-    if len(outcomes) == 1 and outcomes[0][1] is BUFFERED:
-        return OK
     others = [(domain, verdict) for domain, verdict in outcomes if not isinstance(verdict, Buffered)]
     if not others:
         return OK

@@ -10,6 +10,9 @@ import msgspec
 
 T = TypeVar("T")
 
+TROUBLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""All that decoding UTF-8 bytes can raise."""
+
 _WHITE_SPACE: Final = b" \t\r\n"
 _SHAPE: Final = msgspec.json.Decoder(msgspec.Raw)
 
