@@ -43,6 +43,30 @@ def test_a_known_head_may_come_in_pieces(cut: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "body"),
+    [
+        (b"X-A: {", EVENT),
+        (b"X-A: {}\r\nX-B: }{", EVENT),
+        (b"X-A: b", b" " + EVENT),
+        (b"X-A: b", b"n=pageview"),
+        (b"X-A: b", b"[{}]"),
+        (b"X-A: b", b"}{"),
+        (b"X-A: {", b""),
+        (b"X-A: b", b""),
+    ],
+)
+def test_a_brace_may_be_anywhere(line: bytes, body: bytes) -> None:
+    """A known head ends where it ends, whether or not it holds the character that events begin with."""
+    heads = Heads()
+    request = post(line, body=body)
+    for rest in (b"", request, b"P", b"{", b"\r\n\r\n{"):
+        reader = PlainReader(heads)
+        assert reader.read(request + rest, 0) == len(request)
+        assert reader.body == body
+    assert len(heads) == 1
+
+
+@pytest.mark.parametrize(
     "line", [b"X-Request-Id: 1234", b"traceparent: 00-1-2-03", b"X-A: " + b"a" * MAX_REMEMBERED_BYTES]
 )
 def test_what_does_not_come_again_is_not_remembered(line: bytes) -> None:

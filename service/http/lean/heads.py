@@ -41,18 +41,19 @@ class Head:
 class Heads:
     """Two generations: what comes again moves into the younger one, the older one is forgotten at a turn."""
 
-    __slots__ = ("_old", "_young")
+    __slots__ = ("_old", "young")
 
     def __init__(self) -> None:
-        self._young: dict[bytes, Head] = {}
+        self.young: dict[bytes, Head] = {}
+        """What came since the last turn, to be looked at without a call; ``get`` knows the others too."""
         self._old: dict[bytes, Head] = {}
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self.young) + len(self._old)
 
     def get(self, data: bytes) -> Head | None:
         """Give what a head says; None when it did not come lately."""
-        head = self._young.get(data)
+        head = self.young.get(data)
         if head is None and self._old:
             head = self._old.pop(data, None)
             if head is not None:
@@ -66,9 +67,9 @@ class Heads:
 
     def turn(self) -> None:
         """Forget what did not come since the last turn."""
-        self._old, self._young = self._young, {}
+        self._old, self.young = self.young, {}
 
     def _put(self, data: bytes, head: Head) -> None:
-        if len(self._young) >= MAX_HEADS:
+        if len(self.young) >= MAX_HEADS:
             self.turn()
-        self._young[data] = head
+        self.young[data] = head
