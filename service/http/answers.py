@@ -6,6 +6,7 @@ parsers refuse, has no CORS headers.
 
 import itertools
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -45,9 +46,10 @@ class Answers:
     """Makes responses; numbers those whose sender gave no request id of its own."""
 
     def __init__(self) -> None:
-        # What tells the ids of this process from those of another.
-        self._prefix = secrets.token_hex(8)
-        self._numbers = itertools.count()
+        self.id_prefix = secrets.token_hex(8)
+        """What tells the ids of this process from those of another."""
+        self.next_number: Callable[[], int] = itertools.count().__next__
+        """Gives a number that no other answer has; it follows the prefix."""
         # Copied for each answer, which is quicker than adding header after header.
         self._without_cors = CIMultiDict[str]((istr(name), value) for name, value in COMMON_HEADERS)
         self._with_cors = self._without_cors.copy()
@@ -83,4 +85,4 @@ class Answers:
 
     def new_request_id(self) -> str:
         """Give an id that no other answer has."""
-        return f"{self._prefix}{next(self._numbers):08x}"
+        return f"{self.id_prefix}{self.next_number():08x}"

@@ -24,20 +24,22 @@ class ReplyBytes:
 
     def __init__(self, answers: Answers, clock: Clock) -> None:
         self._answers = answers
+        self._next_number = answers.next_number
         self._clock = clock
         self._ok = _build_frame(OK, cors=True)
         self._try_again = _build_frame(TRY_AGAIN, cors=True)
-        # The second that ``_date`` shows.
         self._second = -1
+        """The one that ``_date`` shows."""
         self._date = b""
-        # What follows the request id in most answers of this second.
-        self._ok_end = b""
+        self._plain_ok = b""
+        """A pattern of what most events get in this second; it takes the number of the request id."""
 
     def encode(self, reply: Reply, *, given_id: str | None, cors: bool = True, close: bool = False) -> bytes:
         """Give the response; ``given_id`` is the request id that the sender sent."""
-        if reply is OK and cors and given_id is None and not close:
+        if not 0.0 <= self._clock() - self._second < 1.0:
             self._show_date()
-            return self._ok.to_request_id + self._answers.new_request_id().encode("ascii") + self._ok_end
+        if reply is OK and given_id is None and cors and not close:
+            return self._plain_ok % self._next_number()
         if reply is OK and cors:
             frame = self._ok
         elif reply is TRY_AGAIN and cors:
@@ -48,17 +50,22 @@ class ReplyBytes:
             frame.to_request_id,
             self._answers.choose_request_id(given_id).encode("ascii"),
             frame.to_date,
-            self._show_date(),
+            self._date,
             _CLOSE if close else b"",
             frame.body,
         )
 
-    def _show_date(self) -> bytes:
-        second = int(self._clock())
-        if second != self._second:
-            self._second, self._date = second, formatdate(second, usegmt=True).encode("ascii")
-            self._ok_end = b"%b%b\r\n\r\n%b" % (self._ok.to_date, self._date, self._ok.body)
-        return self._date
+    def _show_date(self) -> None:
+        self._second = int(self._clock())
+        self._date = formatdate(self._second, usegmt=True).encode("ascii")
+        beginning = self._ok.to_request_id + self._answers.id_prefix.encode("ascii")
+        end = b"%b%b\r\n\r\n%b" % (self._ok.to_date, self._date, self._ok.body)
+        self._plain_ok = b"%b%%08x%b" % (_literal(beginning), _literal(end))
+
+
+def _literal(text: bytes) -> bytes:
+    """Give the pattern that stands for a text as it is."""
+    return text.replace(b"%", b"%%")
 
 
 def _build_frame(reply: Reply, *, cors: bool) -> _Frame:
