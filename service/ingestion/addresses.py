@@ -63,12 +63,13 @@ class IpVerdicts:
             self._by_asn |= {asn: ListVerdict(entry.verdict, entry.name, asn) for asn in entry.asns}
         self._ranges = {length: _merge(lists, length) for length in (4, 16)}
         """Starts of intervals and their verdicts, by the bytes of an address."""
-        self._in_use = any(entry.networks or entry.asns for entry in lists)
+        self.in_use = any(entry.networks or entry.asns for entry in lists)
+        """Whether there is anything on the lists."""
         self.intervals = sum(len(starts) for starts, _ in self._ranges.values())
 
     def find(self, remote_ip: str) -> str | None:
         """Give the verdict on an address as text; None when no list has it or it is no address."""
-        found = self.match(remote_ip) if self._in_use else None
+        found = self.match(remote_ip) if self.in_use else None
         return None if found is None else found.verdict
 
     def match(self, remote_ip: str) -> ListVerdict | None:

@@ -1,8 +1,9 @@
 """One event on its way through the pipeline: the named steps, in order, and the row that comes out.
 
 Source: reference sections 4.1, 4.2 and 8.7. Each step is a function that fills a part of the event or gives
-the reason to drop it; the first drop ends the run. Steps that only tell how a visit began wait until the
-event opens a session, because the rows of all others repeat what their session has. The names are the
+the reason to drop it; the first drop ends the run. Steps that drop nothing and set what only the beginning
+of a visit asks for wait until the event opens a session, because the rows of all others repeat what their
+session has. The names are the
 reference's. Left out is the step for
 the verification agent (enterprise-internal); ``put_acquisition_channel`` is ours, because the channel is
 computed here (design.md, section 5); ``register_session`` belongs to the actor that owns the sessions.
@@ -11,17 +12,19 @@ computed here (design.md, section 5); ``register_session`` belongs to the actor 
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from msgspec import Struct, field
+from msgspec import Struct
+from msgspec.structs import replace
 
 from service.ingestion.addresses import IpVerdicts
 from service.ingestion.channel import find_channel
 from service.ingestion.geolocation import NOWHERE, Geolocator, Location
-from service.ingestion.identity import RootDomains, visitor_id
+from service.ingestion.identity import RootDomains, hash_visitor, join_visitor
 from service.ingestion.published import Published
 from service.ingestion.request import FieldError, Request
 from service.ingestion.revenue import NO_REVENUE, Rates, StoredRevenue, build_revenue
 from service.ingestion.rows import ClickhouseEvent, ClickhouseSession, SessionAttributes, Text
 from service.ingestion.shields import (
+    NO_SHIELDS,
     VPN_COUNTRY,
     CompiledShields,
     is_country_blocked,
@@ -73,8 +76,8 @@ class Salts(Struct, frozen=True):
     previous: bytes | None
 
 
-class EventAttributes(Struct):
-    """What the row of this event has for itself, filled by the steps."""
+class EventAttributes(Struct, frozen=True, gc=False):
+    """What the row of this event has for itself."""
 
     site_id: int = 0
     timestamp: int = 0
@@ -89,7 +92,10 @@ class EventAttributes(Struct):
     revenue: StoredRevenue = NO_REVENUE
 
 
-class Event(Struct):
+NO_ATTRIBUTES: Final = EventAttributes()
+
+
+class Event(Struct, gc=False):
     """One event for one domain of a request; the steps fill it from top to bottom."""
 
     domain: str
@@ -110,9 +116,7 @@ class Event(Struct):
     """The visitor under the salt of the event's day."""
     previous_user_id: int | None = None
     """The visitor under the salt of the day before, to find a session that began then."""
-    clickhouse_event_attrs: EventAttributes = field(default_factory=EventAttributes)
-    clickhouse_event: ClickhouseEvent | None = None
-    """The row, once the session is known."""
+    clickhouse_event_attrs: EventAttributes = NO_ATTRIBUTES
     dropped: bool = False
     drop_reason: DropReason | None = None
     changeset: tuple[FieldError, ...] = ()
@@ -124,18 +128,42 @@ class Step(NamedTuple):
 
     name: str
     run: Callable[[Event, Context], DropReason | None]
-    of_visit: bool = False
-    """It tells how a visit began and drops nothing: left to ``describe_visit``."""
+    waits: bool = False
+    """It drops nothing, and what it sets is asked for only when a visit begins, or in an explanation."""
 
 
 def run_steps(event: Event, context: Context) -> DropReason | None:
-    """Run the steps that judge, in order; give the first drop's reason, None without a drop."""
+    """Run the steps that judge, in order; give the first drop's reason, None without a drop.
+
+    The same as all ``STEPS`` that do not wait, one after the other. Those that could do nothing to this event
+    are not called, which for most events is most of them.
+    """
     event.context = context
-    for run in _JUDGING:
-        reason = run(event, context)
-        if reason is not None:
-            return _drop(event, reason)
-    return None
+    request, shields = event.request, context.shields
+    reason = _drop_datacenter_ip(event, context)
+    if reason is None and event.ip_class is not None:
+        reason = _drop_threat_ip(event, context)
+    if reason is None and shields is not NO_SHIELDS:
+        reason = (
+            _drop_shield_rule_hostname(event, context)
+            or _drop_shield_rule_page(event, context)
+            or _drop_shield_rule_ip(event, context)
+        )
+        if reason is None and shields.countries:
+            _put_geolocation(event, context)
+            reason = _drop_shield_rule_country(event, context)
+    if reason is None:
+        reason = _put_user_agent(event, context)
+    if reason is not None:
+        return _drop(event, reason)
+    _put_basic_info(event, context)
+    if request.props:
+        _put_props(event, context)
+    if request.revenue is not None:
+        _put_revenue(event, context)
+    _put_user_id(event, context)
+    reason = _validate_clickhouse_event(event, context)
+    return None if reason is None else _drop(event, reason)
 
 
 def run_steps_timed(
@@ -153,10 +181,14 @@ def run_steps_timed(
 
 
 def describe_visit(event: Event) -> SessionAttributes:
-    """Run the steps that ``run_steps`` left out, and give what a session takes from its first event."""
-    assert event.context is not None, "an event that opens a session was judged"
-    for run in _DESCRIBING:
-        run(event, event.context)
+    """Run the steps that waited, and give what a session takes from its first event."""
+    context = event.context
+    assert context is not None, "an event that opens a session was judged"
+    if not context.shields.countries:  # otherwise its country was judged
+        _put_geolocation(event, context)
+    _put_source_info(event, context)
+    _maybe_infer_medium(event, context)
+    _put_acquisition_channel(event, context)
     source, location, user_agent = event.source, event.location, event.user_agent
     # In the order of the fields: names would take five times as long, for each visit.
     return SessionAttributes(
@@ -186,7 +218,7 @@ def to_row(event: Event, session: ClickhouseSession) -> ClickhouseEvent:
     attrs = event.clickhouse_event_attrs
     revenue = attrs.revenue
     # In the order of the row's fields: names would take five times as long, for each event.
-    row = ClickhouseEvent(
+    return ClickhouseEvent(
         attrs.site_id,
         session.user_id,
         session.session_id,
@@ -204,8 +236,6 @@ def to_row(event: Event, session: ClickhouseSession) -> ClickhouseEvent:
         revenue.reporting_currency,
         session.attributes,
     )
-    event.clickhouse_event = row
-    return row
 
 
 def to_text(value: str) -> Text:
@@ -226,9 +256,12 @@ def _drop(event: Event, reason: DropReason) -> DropReason:
 
 
 def _drop_datacenter_ip(event: Event, context: Context) -> DropReason | None:
-    request = event.request
-    event.ip_class = request.ip_class or context.tables.addresses.value.find(request.remote_ip)
-    return DropReason.DC_IP if event.ip_class == "dc_ip" else None
+    request, lists = event.request, context.tables.addresses.value
+    ip_class = request.ip_class or (lists.find(request.remote_ip) if lists.in_use else None)
+    if ip_class is None:
+        return None
+    event.ip_class = ip_class
+    return DropReason.DC_IP if ip_class == "dc_ip" else None
 
 
 def _drop_threat_ip(event: Event, _context: Context) -> DropReason | None:
@@ -265,21 +298,25 @@ def _drop_shield_rule_country(event: Event, context: Context) -> DropReason | No
 
 
 def _put_user_agent(event: Event, context: Context) -> DropReason | None:
-    event.user_agent = context.tables.user_agents.parse(event.request.user_agent)
-    return DropReason.BOT if event.user_agent.is_bot else None
+    event.user_agent = user_agent = context.tables.user_agents.parse(event.request.user_agent)
+    return DropReason.BOT if user_agent.is_bot else None
 
 
 def _put_basic_info(event: Event, _context: Context) -> None:
     assert event.site is not None, "an event that passed the gate has a site"
-    request, attrs = event.request, event.clickhouse_event_attrs
-    attrs.site_id = event.site.id
-    attrs.timestamp = request.timestamp
-    attrs.name = request.event_name
-    attrs.hostname = request.hostname
-    attrs.pathname = to_text(request.pathname)
-    attrs.scroll_depth = request.scroll_depth
-    attrs.engagement_time = request.engagement_time
-    attrs.interactive = request.interactive
+    request = event.request
+    pathname = request.pathname
+    # In the order of the fields, which is quicker than by their names.
+    event.clickhouse_event_attrs = EventAttributes(
+        event.site.id,
+        request.timestamp,
+        request.event_name,
+        request.hostname,
+        pathname if pathname.isascii() else to_text(pathname),
+        request.scroll_depth,
+        request.engagement_time,
+        request.interactive,
+    )
 
 
 def _put_source_info(event: Event, context: Context) -> None:
@@ -295,19 +332,22 @@ def _put_acquisition_channel(event: Event, context: Context) -> None:
 
 
 def _put_props(event: Event, _context: Context) -> None:
-    props, attrs = event.request.props, event.clickhouse_event_attrs
+    props = event.request.props
     if props:
-        attrs.meta_keys = tuple([key for key, _ in props])
-        attrs.meta_values = tuple([to_text(value) for _, value in props])
+        keys, values = zip(*props, strict=True)
+        event.clickhouse_event_attrs = replace(
+            event.clickhouse_event_attrs, meta_keys=keys, meta_values=tuple(map(to_text, values))
+        )
 
 
 def _put_revenue(event: Event, context: Context) -> None:
     request = event.request
     if request.revenue is not None:
         assert event.site is not None, "an event that passed the gate has a site"
-        event.clickhouse_event_attrs.revenue = build_revenue(
+        revenue = build_revenue(
             request.revenue, request.event_name, event.site.revenue_goals, context.tables.rates
         )
+        event.clickhouse_event_attrs = replace(event.clickhouse_event_attrs, revenue=revenue)
 
 
 def _put_salts(event: Event, context: Context) -> None:
@@ -317,23 +357,26 @@ def _put_salts(event: Event, context: Context) -> None:
 def _put_user_id(event: Event, context: Context) -> None:
     request = event.request
     root = context.tables.root_domains.root_domain(request.hostname)
-    who = (request.user_agent, request.remote_ip, event.domain, root)
-    event.user_id = visitor_id(context.current_salt, *who)
+    who = join_visitor(request.user_agent, request.remote_ip, event.domain, root)
+    event.user_id = hash_visitor(context.current_salt, who)
     if context.previous_salt is not None:
-        event.previous_user_id = visitor_id(context.previous_salt, *who)
+        event.previous_user_id = hash_visitor(context.previous_salt, who)
 
 
 def _validate_clickhouse_event(event: Event, _context: Context) -> DropReason | None:
     attrs = event.clickhouse_event_attrs
-    if not (attrs.name and attrs.hostname and attrs.pathname):
+    is_complete = attrs.name and attrs.hostname and attrs.pathname
+    if is_complete and 0 <= attrs.timestamp <= MAX_TIMESTAMP:
+        return None
+    if not is_complete:
         event.changeset = tuple(
             FieldError(name, "can't be blank")
             for name in ("name", "hostname", "pathname")
             if not getattr(attrs, name)
         )
-    elif not 0 <= attrs.timestamp <= MAX_TIMESTAMP:
+    else:
         event.changeset = (FieldError("timestamp", "is invalid"),)
-    return DropReason.INVALID if event.changeset else None
+    return DropReason.INVALID
 
 
 STEPS: Final = (
@@ -342,20 +385,17 @@ STEPS: Final = (
     Step("drop_shield_rule_hostname", _drop_shield_rule_hostname),
     Step("drop_shield_rule_page", _drop_shield_rule_page),
     Step("drop_shield_rule_ip", _drop_shield_rule_ip),
-    Step("put_geolocation", _put_geolocation),
+    Step("put_geolocation", _put_geolocation, waits=True),
     Step("drop_shield_rule_country", _drop_shield_rule_country),
     Step("put_user_agent", _put_user_agent),
     Step("put_basic_info", _put_basic_info),
-    Step("put_source_info", _put_source_info, of_visit=True),
-    Step("maybe_infer_medium", _maybe_infer_medium, of_visit=True),
-    Step("put_acquisition_channel", _put_acquisition_channel, of_visit=True),
+    Step("put_source_info", _put_source_info, waits=True),
+    Step("maybe_infer_medium", _maybe_infer_medium, waits=True),
+    Step("put_acquisition_channel", _put_acquisition_channel, waits=True),
     Step("put_props", _put_props),
     Step("put_revenue", _put_revenue),
-    Step("put_salts", _put_salts),
+    Step("put_salts", _put_salts, waits=True),
     Step("put_user_id", _put_user_id),
     Step("validate_clickhouse_event", _validate_clickhouse_event),
 )
 """The steps of reference 4.2, in its order."""
-
-_JUDGING: Final = tuple(step.run for step in STEPS if not step.of_visit)
-_DESCRIBING: Final = tuple(step.run for step in STEPS if step.of_visit)

@@ -49,9 +49,17 @@ def visitor_id(salt: bytes, user_agent: str | None, remote_ip: str, domain: str,
 
     ``domain`` is the domain as sent, not the site's; an absent user agent counts as the empty text.
     """
-    message = f"{user_agent or ''}{remote_ip}{domain}{root_domain}"
+    return hash_visitor(salt, join_visitor(user_agent, remote_ip, domain, root_domain))
+
+
+def join_visitor(user_agent: str | None, remote_ip: str, domain: str, root_domain: str) -> bytes:
+    """Give what is hashed of a visitor, the same under every salt."""
     # Headers may hold bytes that are no UTF-8; they come as lone surrogates and are hashed as those bytes.
-    return siphashc.siphash(salt, message.encode("utf-8", "surrogateescape"))
+    return f"{user_agent or ''}{remote_ip}{domain}{root_domain}".encode("utf-8", "surrogateescape")
+
+
+hash_visitor: Final[Callable[[bytes, bytes], int]] = siphashc.siphash
+"""Gives the number of a visitor under a salt."""
 
 
 def root_domain(hostname: str, registrable: Callable[[str], str | None]) -> str:

@@ -144,6 +144,18 @@ def test_vpn_gives_its_country_and_nothing_else(tmp_path: Path) -> None:
     assert build_event(context).location.country_code == "DE"
 
 
+def test_a_place_is_looked_up_when_somebody_asks(tmp_path: Path) -> None:
+    """A rule for countries asks for each event, else only the beginning of a visit does."""
+    tables = make_tables(
+        geo_database=write_geo_database(tmp_path / "geo.mmdb", {"203.0.113.0/24": CITY_RECORD})
+    )
+    for shields, country in ((Shields(pages=("/x",)), ""), (Shields(countries=("FR",)), "DE")):
+        event = Event("example.com", make_request(), Site(id=1, domain="example.com"))
+        assert run_steps(event, make_context(tables, shields=shields)) is None
+        assert event.location.country_code == country
+        assert describe_visit(event).country_code == "DE"
+
+
 def test_ids_of_both_days(tables: Tables) -> None:
     """The visitor is hashed with both salts, over the domain as sent and the root of the hostname."""
     context = make_context(tables, previous_salt=OLD_SALT)
@@ -207,7 +219,6 @@ def test_row(tables: Tables) -> None:
         user_agent=None,
     )
     row = to_row(event, session)
-    assert event.clickhouse_event is row
     assert (row.site_id, row.session_id, row.user_id) == (9, 77, session.user_id)
     assert (row.timestamp, row.name, row.hostname, row.pathname) == (
         NOON + 5,

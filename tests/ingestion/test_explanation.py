@@ -298,7 +298,15 @@ requests = st.builds(
 )
 
 
-@given(requests, st.sampled_from([Shields(), Shields(hostnames=("*a*",), pages=("/x*",), countries=("DE",))]))
+SHIELDS = (
+    Shields(),
+    Shields(hostnames=("*a*",), pages=("/x*",), countries=("DE",)),
+    Shields(ips=("203.0.113.0/25",), pages=("/a*",)),
+    Shields(countries=("ZZ", "A1")),
+)
+
+
+@given(requests, st.sampled_from(SHIELDS))
 def test_any_text_is_explained_as_it_is_judged(tables: Tables, request: Request, shields: Shields) -> None:
     """Whatever the fields hold, there are reports that JSON can hold, and they end as the pipeline does.
 
@@ -312,7 +320,7 @@ def test_any_text_is_explained_as_it_is_judged(tables: Tables, request: Request,
     assert reports[-1].reason == run_steps(judged, context)
     reached = {report.step for report in reports}
     for step in STEPS:
-        if step.of_visit and step.name in reached:
+        if step.waits and step.name in reached:
             step.run(judged, context)
     assert all(report.reason is None for report in reports[:-1])
     assert explained == judged

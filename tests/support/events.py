@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from service.ingestion.event import Context, Event, Tables, describe_visit, run_steps
+from service.ingestion.event import STEPS, Context, Event, Tables, describe_visit, run_steps
 from service.ingestion.raw_event import RawEvent
 from service.ingestion.request import Request, build_request
 from service.ingestion.rows import SessionAttributes
@@ -79,8 +79,11 @@ def describe(context: Context, *, query: str = "", referrer: str = "") -> Sessio
 
 
 def build_event(context: Context, *, site: Site = SITE, **changes: Any) -> Event:
-    """Give an event that ran through all steps (or to the one that dropped it)."""
+    """Give an event that ran through all steps (or to the one that dropped it), also those that wait."""
     request = make_request(**changes)
     event = Event(domain=request.domains[0], request=request, site=site)
-    run_steps(event, context)
+    if run_steps(event, context) is None:
+        for step in STEPS:
+            if step.waits:
+                step.run(event, context)
     return event
