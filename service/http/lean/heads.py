@@ -16,7 +16,7 @@ MAX_REMEMBERED_BYTES: Final = 2048
 TURN_S: Final = 60.0
 """How often the older generation is forgotten."""
 
-_OF_ONE_REQUEST: Final = ("traceparent", "x-idempotency-key", "x-request-id")
+_OF_ONE_REQUEST: Final = frozenset({"traceparent", "x-idempotency-key", "x-request-id"})
 """A head with one of these never comes again."""
 
 
@@ -30,7 +30,7 @@ class Head:
         """Those that are looked at, by their lower-case names, as aiohttp decodes them."""
         self.length = length
         """Bytes of the body."""
-        self.closes = headers.get("connection", "").lower() == "close"
+        self.closes = "connection" in headers and headers["connection"].lower() == "close"
         """Whether the sender wants the connection closed after the answer."""
         self.sender: Sender | None = None
         """What it says of who sent it; None until somebody asked."""
@@ -62,7 +62,7 @@ class Heads:
 
     def remember(self, data: bytes, head: Head) -> None:
         """Remember a head, unless it is long or cannot come again."""
-        if len(data) <= MAX_REMEMBERED_BYTES and not any(name in head.headers for name in _OF_ONE_REQUEST):
+        if len(data) <= MAX_REMEMBERED_BYTES and _OF_ONE_REQUEST.isdisjoint(head.headers):
             self._put(data, head)
 
     def turn(self) -> None:

@@ -25,6 +25,7 @@ MAX_HEADERS: Final = 100
 """aiohttp takes 128."""
 MAX_BODY_BYTES: Final = 16_384
 """A longer body is foreign. An event with long properties fits in; the limits of the API are far higher."""
+MAX_LENGTH_DIGITS: Final = len(str(MAX_BODY_BYTES))
 
 _HEAD_END: Final = b"\r\n\r\n"
 _BRACE: Final = b"{"
@@ -121,9 +122,11 @@ class PlainReader:
         known = _NAMES.get(name) or _NAMES.get(name.lower())
         if known is None:
             return
-        if known in self._headers:
+        headers = self._headers
+        if known in headers:
             self._is_plain = False
-        self._headers[known] = value.decode("utf-8", "surrogateescape").rstrip(" \t")
+        text = value.decode() if value.isascii() else value.decode("utf-8", "surrogateescape")
+        headers[known] = text.rstrip(" \t")
 
     def on_headers_complete(self) -> None:
         """Note the end of the head; called by the parser."""
@@ -186,10 +189,10 @@ class PlainReader:
             not self._head_complete
             or not self._is_plain
             or "host" not in headers
-            or not (length.isascii() and length.isdigit() and len(length) <= len(str(MAX_BODY_BYTES)))
+            or not (length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS)
             or data.count(b"\n", start, end) > MAX_HEADERS
             or not _FOREIGN_NAMES.isdisjoint(headers)
-            or headers.get("connection", "close").lower() not in _CONNECTIONS
+            or ("connection" in headers and headers["connection"].lower() not in _CONNECTIONS)
         ):
             return FOREIGN
         return FOREIGN if int(length) > MAX_BODY_BYTES else int(length)
