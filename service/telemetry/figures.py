@@ -23,7 +23,7 @@ class Histogram:
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
-    def record(self, value: float, *, times: int = 1) -> None:
+    def record(self, value: float, times: int = 1) -> None:
         """Count a value, so many times."""
         self._counts[bisect_left(self._bounds, value)] += times
         self._sum += value * times

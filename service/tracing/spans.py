@@ -78,7 +78,8 @@ class Tracing:
     ) -> None:
         self.now = clock
         self.slow_ns = int(sampling.slow_s * SECOND_NS)
-        self._ratio = sampling.ratio
+        self.ratio = sampling.ratio
+        """The share of requests that is sampled where no trusted sender decides."""
         self._has_room = has_room
         self._random_ids = RandomIdGenerator()
         self._processor = processor
@@ -98,35 +99,29 @@ class Tracing:
         yield Measured(catalogue.SPAN_LINKS_CUT, self.links_cut)
 
     def begin(
-        self, route: str, parent: TraceParent | None = None, *, began: int | None = None
+        self,
+        route: str,
+        parent: TraceParent | None = None,
+        *,
+        began: int | None = None,
+        is_sampled: bool | None = None,
     ) -> RequestTrace:
-        """Follow a request since ``began`` (now); ``parent`` is what a trusted sender said."""
+        """Follow a request since ``began`` (now).
+
+        ``parent`` is what a trusted sender said, who decides whether it is sampled; else ``is_sampled`` says
+        so, or a draw.
+        """
         if began is None:
             began = self.now()
-        if parent is None:
-            request = RequestTrace(self, route, None, began)
-            sampled = self.draw()
-        else:
-            request = RequestTrace(self, route, _remote(parent), began)
-            sampled = parent.sampled
-        if sampled:
+        if parent is not None:
+            is_sampled = parent.sampled
+        elif is_sampled is None:
+            # Not for secrecy; a draw costs a hundredth of a span.
+            is_sampled = random.random() < self.ratio  # noqa: S311
+        request = RequestTrace(self, route, None if parent is None else _remote(parent), began)
+        if is_sampled:
             request.keep(Kept.SAMPLED)
         return request
-
-    def begin_if_needed(self, route: str, parent: TraceParent | None, *, began: int) -> RequestTrace | None:
-        """Follow a request as ``begin`` does; None when it is not sampled: ``keep_late`` can make it good."""
-        if parent is not None:
-            return self.begin(route, parent, began=began)
-        if not self.draw():
-            return None
-        request = RequestTrace(self, route, None, began)
-        request.keep(Kept.SAMPLED)
-        return request
-
-    def draw(self) -> bool:
-        """Decide at random whether a request is sampled."""
-        # Not for secrecy; a draw costs a hundredth of a span.
-        return random.random() < self._ratio  # noqa: S311
 
     def keep_late(
         self, route: str, *, began: int, status: int, request: Request | None, outcomes: Outcomes

@@ -34,7 +34,7 @@ from service.http.settings import EventSystem
 from service.http.timing import CRASHED
 from service.ingestion.request import Request
 from service.tracing.records import RequestTrace
-from service.wire.reply import TRY_AGAIN, Reply, error_view
+from service.wire.reply import OK, TRY_AGAIN, Reply, error_view
 
 log = logging.getLogger(__name__)
 
@@ -128,19 +128,21 @@ class Exchange(Envelope):
     def settle(self, reply: Reply, *, cors: bool = True, outcomes: Outcomes = ()) -> None:
         """Note the answer."""
         if self.answer is None:
-            around, ingest = self._connection.around, self.message
+            around, watch = self._connection.around, self._connection.around.watch
             self.answer = around.replies.encode(
                 reply, given_id=self._given_id, cors=cors, close=self._is_last
             )
-            if around.watch is not None:
-                self._trace = around.watch.end(
-                    self._trace,
-                    reply.status,
-                    began=self._began,
-                    request=None if ingest is None else ingest.request,
-                    outcomes=outcomes,
-                )
+            if watch is not None:
+                took_ns = watch.now() - self._began
+                if reply is OK and self._trace is None and took_ns <= watch.slow_ns:
+                    watch.note_plain(took_ns)
+                else:
+                    self._end_watch(watch, reply.status, outcomes)
             self._connection.go_on()
+
+    def _end_watch(self, watch: Watch, status: int, outcomes: Outcomes) -> None:
+        request = None if self.message is None else self.message.request
+        self._trace = watch.end(self._trace, status, began=self._began, request=request, outcomes=outcomes)
 
     def _log_bug(self, error: Exception) -> None:
         if self._trace is not None:
@@ -368,10 +370,13 @@ class LeanConnection(asyncio.Protocol):
             head.sender = sender
         self._body_until = None
         self._is_last = head.closes or not isinstance(body, bytes)
-        began, trace = 0, None
-        if around.watch is not None:
-            began = around.watch.now()
-            trace = around.watch.begin(head.headers.get, peer, began=began)
+        began, trace, watch = 0, None, around.watch
+        if watch is not None:
+            began = watch.now()
+            is_sampled = watch.draw() < watch.ratio
+            if is_sampled or "traceparent" in head.headers:
+                traceparent = head.headers.get("traceparent")
+                trace = watch.begin(traceparent, peer, began=began, is_sampled=is_sampled)
         if around.system.turns_away():
             understood: Request | Refusal = TURNED_AWAY
         else:

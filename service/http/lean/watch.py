@@ -1,5 +1,6 @@
 """What is measured of a request on the short way, and its span: as ``timing`` and ``tracing`` do it."""
 
+import random
 from math import inf
 from typing import Final
 
@@ -11,7 +12,8 @@ from service.telemetry import Telemetry
 from service.telemetry.figures import Histogram
 from service.tracing.records import FAILED_STATUS, RETRIED, RequestTrace
 from service.tracing.spans import Outcomes, Tracing
-from service.wire.forwarded import Lookup, TrustedProxies
+from service.wire.forwarded import TrustedProxies
+from service.wire.reply import OK
 
 METHOD: Final = "POST"
 SECOND_NS: Final = 1e9
@@ -27,15 +29,28 @@ class Watch:
         self._durations: dict[int, Histogram] = {}
         """By status, of which there are few; looked up once."""
         self.now = monotonic_ns if tracing is None else tracing.now
-        """Gives nanoseconds, for ``begin`` and ``end``."""
-        self._slow_ns: float = inf if tracing is None else tracing.slow_ns
+        """Gives nanoseconds, for ``begin``, ``end`` and ``note_plain``."""
+        self.draw = random.random
+        """Below ``ratio`` a request is sampled; the caller draws, because it is for every request."""
+        self.ratio = 0.0 if tracing is None else tracing.ratio
+        self.slow_ns: float = inf if tracing is None else tracing.slow_ns
+        """What takes longer is kept."""
+        self._accepted = telemetry.request_durations(METHOD, EVENT_PATH, OK.status)
 
-    def begin(self, header: Lookup, peer: str, *, began: int) -> RequestTrace | None:
-        """Follow a request through the system; None when nothing is followed."""
+    def begin(
+        self, traceparent: str | None, peer: str, *, began: int, is_sampled: bool
+    ) -> RequestTrace | None:
+        """Follow a request that is sampled, unless a trusted sender decides; None when nobody follows it."""
         if self._tracing is None:
             return None
-        parent = find_parent(header("traceparent"), peer, self._trusted)
-        return self._tracing.begin_if_needed(EVENT_PATH, parent, began=began)
+        parent = find_parent(traceparent, peer, self._trusted)
+        if parent is None and not is_sampled:
+            return None
+        return self._tracing.begin(EVENT_PATH, parent, began=began, is_sampled=is_sampled)
+
+    def note_plain(self, took_ns: int) -> None:
+        """Note an event that nobody follows, was taken, and was not slow: all that there is to know of it."""
+        self._accepted.record(took_ns / SECOND_NS)
 
     def end(
         self,
@@ -49,13 +64,9 @@ class Watch:
         """Note the answer; gives what followed the request, which may begin here."""
         ended = self.now() if trace is None else trace.finish(status)
         if trace is None and (
-            ended - began > self._slow_ns
+            ended - began > self.slow_ns
             or status >= FAILED_STATUS
-            # A plain answer to one event without a key says all that there is to know.
-            or (
-                (len(outcomes) > 1 or (request is not None and request.key is not None))
-                and any(type(verdict) in RETRIED for _, verdict in outcomes)
-            )
+            or any(type(verdict) in RETRIED for _, verdict in outcomes)
         ):
             trace = self._keep(began, status, request, outcomes)
         durations = self._durations.get(status)
