@@ -19,6 +19,7 @@ from service.ingestion.addresses import IpVerdicts
 from service.ingestion.channel import find_channel
 from service.ingestion.geolocation import NOWHERE, Geolocator, Location
 from service.ingestion.identity import RootDomains, hash_visitor, join_visitor
+from service.ingestion.origin import find_origin
 from service.ingestion.published import Published
 from service.ingestion.request import FieldError, Request
 from service.ingestion.revenue import NO_REVENUE, Rates, StoredRevenue, build_revenue
@@ -117,6 +118,8 @@ class Event(Struct, gc=False):
     previous_user_id: int | None = None
     """The visitor under the salt of the day before, to find a session that began then."""
     clickhouse_event_attrs: EventAttributes = NO_ATTRIBUTES
+    clickhouse_event: ClickhouseEvent | None = None
+    """The row, once the session is known."""
     dropped: bool = False
     drop_reason: DropReason | None = None
     changeset: tuple[FieldError, ...] = ()
@@ -186,9 +189,7 @@ def describe_visit(event: Event) -> SessionAttributes:
     assert context is not None, "an event that opens a session was judged"
     if not context.shields.countries:  # otherwise its country was judged
         _put_geolocation(event, context)
-    _put_source_info(event, context)
-    _maybe_infer_medium(event, context)
-    _put_acquisition_channel(event, context)
+    event.source, event.acquisition_channel = find_origin(event.request, context.tables.sources)
     source, location, user_agent = event.source, event.location, event.user_agent
     # In the order of the fields: names would take five times as long, for each visit.
     return SessionAttributes(
@@ -218,7 +219,7 @@ def to_row(event: Event, session: ClickhouseSession) -> ClickhouseEvent:
     attrs = event.clickhouse_event_attrs
     revenue = attrs.revenue
     # In the order of the row's fields: names would take five times as long, for each event.
-    return ClickhouseEvent(
+    row = event.clickhouse_event = ClickhouseEvent(
         attrs.site_id,
         session.user_id,
         session.session_id,
@@ -236,6 +237,7 @@ def to_row(event: Event, session: ClickhouseSession) -> ClickhouseEvent:
         revenue.reporting_currency,
         session.attributes,
     )
+    return row
 
 
 def to_text(value: str) -> Text:

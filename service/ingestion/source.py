@@ -16,6 +16,9 @@ from service.ingestion.url import split
 
 TAG_PARAMETERS: Final = ("utm_source", "source", "ref")
 CLICK_ID_PARAMETERS: Final = ("gclid", "gbraid", "wbraid", "msclkid", "fbclid", "twclid")
+CAMPAIGN_PARAMETERS: Final = ("utm_medium", "utm_campaign", "utm_content", "utm_term")
+PARAMETERS: Final = (*TAG_PARAMETERS, *CLICK_ID_PARAMETERS, *CAMPAIGN_PARAMETERS)
+"""All that are looked at."""
 
 _SCHEMES: Final = frozenset({"http", "https", "android-app"})
 
@@ -40,8 +43,14 @@ NO_SOURCE: Final = Source()
 
 def find_source(request: Request, table: SourceTable) -> Source:
     """Give where a request came from, by its URL's query and its referrer."""
-    query = request.query
-    referrer = parse_referrer(request.referrer, request.url_host) if request.referrer else None
+    return source_of(request.referrer, request.url_host, request.query, table)
+
+
+def source_of(
+    sent_referrer: str | None, url_host: str | None, query: Mapping[str, str] | None, table: SourceTable
+) -> Source:
+    """Give where a request with this referrer, and this host and query of its URL, came from."""
+    referrer = parse_referrer(sent_referrer, url_host) if sent_referrer else None
     if not query:
         if referrer is None:
             return NO_SOURCE

@@ -30,10 +30,10 @@ class Hand:
 
 
 def counted(server: AdminServer) -> dict[str, float]:
-    """Give what was turned away, by reason."""
+    """Give what was turned away, by reason, but for what never was."""
     found: Counter[str] = Counter()
     for measured in server.running.telemetry.measure():
-        if measured.metric is catalogue.ADMIN_REFUSALS:
+        if measured.metric is catalogue.ADMIN_REFUSALS and measured.value:
             assert isinstance(measured.value, int)
             found[str(measured.attributes["reason"])] = measured.value
     return dict(found)
