@@ -204,12 +204,15 @@ class Telemetry:
         minute = request.timestamp - request.timestamp % 60
         key = (minute, event.domain, metric, request.tracker_script_version)
         tally = self._tally
-        if key not in tally and len(tally) >= MAX_TALLY_KEYS:
-            # A flood of made-up domains or versions must not grow memory: the total stays right, the names
-            # are given up.
-            self.tally_overflow += 1
-            key = (minute, OTHER_DOMAIN, metric, 0)
-        tally[key] = tally.get(key, 0) + 1
+        count = tally.get(key)
+        if count is None:
+            if len(tally) >= MAX_TALLY_KEYS:
+                # A flood of made-up domains or versions must not grow memory: the total stays right, the
+                # names are given up.
+                self.tally_overflow += 1
+                key = (minute, OTHER_DOMAIN, metric, 0)
+            count = tally.get(key, 0)
+        tally[key] = count + 1
 
 
 def _request_attributes(method: str, route: str, status: int) -> dict[str, str | int]:
