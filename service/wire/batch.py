@@ -22,7 +22,7 @@ from service.ingestion.idempotency import KEY_MESSAGE, is_key
 from service.ingestion.raw_event import RawEvent
 from service.ingestion.request import FieldError, Request, build_request
 from service.ingestion.text import has_at_most_bytes
-from service.ingestion.verdict import Buffered, Dropped, Repeated, Verdict
+from service.ingestion.verdict import BUFFERED, Buffered, Dropped, Repeated, Verdict
 from service.wire import strict_json
 from service.wire.forwarded import parse_address
 from service.wire.reply import JSON, RETRY_AFTER, Reply, errors_by_field, errors_reply
@@ -31,6 +31,8 @@ MAX_ITEMS: Final = 1000
 MAX_BODY_BYTES: Final = 8_000_000
 MAX_SEPARATORS: Final = 1_000_000
 """Security limit on commas and line breaks, before millions of tiny items are cut apart and then refused."""
+MAX_OBJECTS: Final = 4 * MAX_ITEMS
+"""Braces up to which a list is read in one go: items are objects, and may hold some."""
 MAX_AGE_S: Final = 72 * 3600
 MAX_AHEAD_S: Final = 60
 MAX_USER_AGENT_BYTES: Final = 8192
@@ -76,8 +78,10 @@ Outcome = Sequence[tuple[str, Verdict]] | Invalid
 
 VERDICTS: Final = ("buffered", "dropped", "invalid", "retry")
 _WORST_FIRST: Final = ("retry", "dropped", "buffered")
+_BUFFERED: Final[dict[str, object]] = {"verdict": "buffered"}
 
 _ITEM: Final = msgspec.json.Decoder(BatchItem)
+_ITEMS: Final = msgspec.json.Decoder(list[BatchItem])
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _JSON_SPACE: Final = b" \t\r\n"
 
@@ -91,18 +95,23 @@ def decode_batch(
     """
     if body.count(b",") + body.count(b"\n") > MAX_SEPARATORS:
         return TOO_MANY
-    parts = _cut(body, content_type or "")
-    if parts is None:
-        return NOT_A_LIST
-    if len(parts) > MAX_ITEMS:
+    items: Sequence[BatchItem | None] | None = _decode_whole(body, content_type or "")
+    if items is None:
+        parts = _cut(body, content_type or "")
+        if parts is None:
+            return NOT_A_LIST
+        if len(parts) > MAX_ITEMS:
+            return TOO_MANY
+        items = list(map(_decode_item, parts))
+    elif len(items) > MAX_ITEMS:
         return TOO_MANY
-    return [_build(bytes(part), now=now, remote_ip=remote_ip, user_agent=user_agent) for part in parts]
+    return [_build(item, now=now, remote_ip=remote_ip, user_agent=user_agent) for item in items]
 
 
 def batch_reply(outcomes: Sequence[Outcome]) -> Reply:
     """Answer a batch with a verdict for each item; 503 only when not one of them was judged."""
     results = [_result(outcome) for outcome in outcomes]
-    counts = Counter(str(result["verdict"]) for result in results)
+    counts = Counter([result["verdict"] for result in results])
     totals = {verdict: counts[verdict] for verdict in VERDICTS}
     body = msgspec.json.encode({"results": results, **totals})
     if results and counts["retry"] == len(results):
@@ -112,22 +121,38 @@ def batch_reply(outcomes: Sequence[Outcome]) -> Reply:
 
 def _cut(body: bytes, content_type: str) -> Sequence[bytes | msgspec.Raw] | None:
     """Cut a body into its items, by content type or first character; None when it is no list of any kind."""
-    start = body.lstrip(_JSON_SPACE)[:1]
-    if start == b"{" or content_type.partition(";")[0].strip().lower() in NDJSON_TYPES:
+    if _is_lines(body, content_type):
         return [line for line in body.split(b"\n") if line.strip(_JSON_SPACE)]
-    if start != b"[":
-        return None
     try:
-        raws = strict_json.decode(body, _LIST)
+        return strict_json.decode(body, _LIST)
     except strict_json.JsonError:
         return None
-    return raws
 
 
-def _build(part: bytes, *, now: float, remote_ip: str, user_agent: str | None) -> Item:
+def _is_lines(body: bytes, content_type: str) -> bool:
+    is_object = body.lstrip(_JSON_SPACE)[:1] == b"{"
+    return is_object or content_type.partition(";")[0].strip().lower() in NDJSON_TYPES
+
+
+def _decode_whole(body: bytes, content_type: str) -> list[BatchItem] | None:
+    """Read a list of objects in one go; None when it is no such list, or may be a large one."""
+    if body.count(b"{") > MAX_OBJECTS or _is_lines(body, content_type):
+        return None
     try:
-        item = strict_json.decode(part, _ITEM)
+        return strict_json.decode(body, _ITEMS)
     except strict_json.JsonError:
+        return None
+
+
+def _decode_item(part: bytes | msgspec.Raw) -> BatchItem | None:
+    try:
+        return strict_json.decode(bytes(part), _ITEM)
+    except strict_json.JsonError:
+        return None
+
+
+def _build(item: BatchItem | None, *, now: float, remote_ip: str, user_agent: str | None) -> Item:
+    if item is None:
         return Invalid([NOT_AN_OBJECT])
     errors: list[FieldError] = []
     timestamp = _find_timestamp(item.timestamp, now, errors)
@@ -207,6 +232,8 @@ def _find_key(value: Any, errors: list[FieldError]) -> str | None:
 
 def _result(outcome: Outcome) -> dict[str, object]:
     """Describe one item: by its worst verdict, and by domain where it has several."""
+    if type(outcome) is tuple and len(outcome) == 1 and outcome[0][1] is BUFFERED:
+        return _BUFFERED
     if isinstance(outcome, Invalid):
         return {"verdict": "invalid", "errors": errors_by_field(outcome.errors)}
     verdicts: dict[str, dict[str, object]] = {}

@@ -329,3 +329,37 @@ def test_only_a_batch_of_which_nothing_was_judged_is_503(verdicts: list[Verdict]
 
     assert reply.status == status
     assert reply.headers == ((("retry-after", "1"),) if status == 503 else ())
+
+
+ITEMS = st.one_of(
+    st.builds(
+        lambda fields: {**EVENT, **fields},
+        st.dictionaries(
+            st.sampled_from(["n", "p", "ip", "id", "x"]),
+            st.one_of(
+                st.none(),
+                st.integers(),
+                st.text(max_size=5),
+                st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
+            ),
+            max_size=3,
+        ),
+    ),
+    st.sampled_from([None, 3, "text", [], [EVENT], {}]),
+)
+
+
+@given(items=st.lists(ITEMS, max_size=5))
+def test_a_list_says_what_its_items_say_as_lines(items: list[Any]) -> None:
+    """Whether all of it is read in one go, or one of its items makes that impossible."""
+    parts = [json.dumps(item).encode() for item in items]
+
+    assert decode(b"[" + b",".join(parts) + b"]") == decode(b"\n".join(parts), "application/x-ndjson")
+
+
+@pytest.mark.parametrize("content_type", ["application/x-ndjson", "application/jsonl"])
+def test_a_list_among_lines_is_no_event(content_type: str) -> None:
+    """Where the content type says lines, a line that holds a list is wrong."""
+    (item,) = items_of(b"[" + json.dumps(EVENT).encode() + b"]", content_type)
+
+    assert isinstance(item, Invalid)
