@@ -37,17 +37,22 @@ def main() -> None:
     """Serve until the step is reached."""
     step, visit = sys.argv[1:3]
     del sys.argv[1:3]
+    arm(step, int(visit))
+    run_gatehouse()
+
+
+def arm(step: str, visit: int) -> None:
+    """Make this process end itself when it comes to the step for the ``visit``-th time."""
     when, _, name = step.partition("-")
     owner, function, table = _STEPS[name]
     original = getattr(owner, function)
-    fatal = _Fatal(int(visit), table)
+    fatal = _Fatal(visit, table)
     replacement = (
         _dying_coroutine(original, fatal, before=when == "before")
         if inspect.iscoroutinefunction(original)
         else _dying_function(original, fatal, before=when == "before")
     )
     setattr(owner, function, replacement)
-    run_gatehouse()
 
 
 class _Fatal:

@@ -9,31 +9,38 @@ happens to a process is up to the machine.
 import argparse
 import contextlib
 import random
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 from service.quarantine import read_rows
+from tests.faults.dying import STEPS
+from tests.faults.forking import Forks
 from tests.faults.ledger import SITES, Comparison, Fate, Ledger, domain_of
 from tests.faults.load import Load
 from tests.support.clickhouse import ClickhouseServer, ServerMissingError
-from tests.support.server import POLL_S, GatehouseProcess
+from tests.support.server import POLL_S, GatehouseProcess, own_environment
 
 REQUESTS_PER_S: Final = 60.0
 DATABASE: Final = "gatehouse"
 STALL_LIMIT_S: Final = 120.0
 LONGEST_CALM_S: Final = 2.0
 LONGEST_OUTAGE_S: Final = 6.0
-LONGEST_START_S: Final = 3.0
+LONGEST_START_S: Final = 1.0
 MOST_KILLED_STARTS: Final = 3
+MOST_VISITS: Final = 3
+"""The step at which the service ends itself is passed so often before, at most."""
+STEP_LIMIT_S: Final = 2.0
+"""It may never come to its step: while the database is away, nothing is inserted."""
 HANG_S: Final = 35.0
 """Longer than the service waits for an insert, which may succeed all the same."""
-HANG_SHARE: Final = 0.1
+HANG_SHARE: Final = 0.05
 FAULT_IN_OUTAGE_SHARE: Final = 0.5
 
 Say = Callable[[str], None]
@@ -50,6 +57,8 @@ class Report(Struct, frozen=True):
     refused: int
     kills: int
     """Of the service, with SIGKILL."""
+    at_steps: int
+    """Of the kills, those before or after a chosen step of a block's way."""
     restarts: int
     """Of the service, with SIGTERM."""
     outages: int
@@ -80,8 +89,9 @@ class Report(Struct, frozen=True):
         """Give it as text; the last line is what others read."""
         found = self.comparison
         return [
-            f"seed={self.seed} restarts={self.restarts} events={self.sent} unanswered={self.unanswered} "
-            f"unanswered_stored={found.unanswered_stored} dropped={self.dropped} refused={self.refused}",
+            f"seed={self.seed} kills_at_steps={self.at_steps} restarts={self.restarts} events={self.sent}",
+            f"unanswered={self.unanswered} unanswered_stored={found.unanswered_stored} "
+            f"dropped={self.dropped} refused={self.refused}",
             f"stored_though_refused={found.unwanted} sites_with_wrong_sums={self.wrong_sites} "
             f"wrong_sessions={self.wrong_sessions} split_visits={self.split_visits} "
             f"quarantined={self.quarantined}",
@@ -105,11 +115,12 @@ class Soak:
         self._clickhouse = ClickhouseServer(folder / "clickhouse")
         self._folder = folder
         self._ledger = Ledger()
-        self._kills = self._restarts = self._outages = 0
+        self._kills = self._at_steps = self._restarts = self._outages = 0
 
     def run(self, seconds: float) -> Report:
         """Send and break for so long, then drain and count. Raises AssertionError when it cannot be ended."""
         self._clickhouse.start()
+        self._forks = Forks(environment=own_environment())
         try:
             self._clickhouse.query(f"CREATE DATABASE {DATABASE}")
             self._gatehouse = GatehouseProcess(
@@ -124,6 +135,7 @@ class Soak:
                 self._gatehouse.kill()
             return self._report()
         finally:
+            self._forks.close()
             self._clickhouse.kill()
 
     def _play(self, seconds: float) -> None:
@@ -132,9 +144,10 @@ class Soak:
         load = Load(self._gatehouse, self._ledger, seed=self._seed, requests_per_s=REQUESTS_PER_S)
         load.start()
         faults: dict[Callable[[], None], int] = {
-            self._kill_service: 8,
+            self._kill_service: 6,
+            self._kill_at_steps: 5,
             self._kill_starting_service: 3,
-            self._restart_service: 2,
+            self._restart_service: 1,
             self._take_database_away: 4,
             self._let_database_hang: 2,
             self._kill_both: 2,
@@ -157,14 +170,23 @@ class Soak:
     # What happens to the service
 
     def _start_service(self) -> None:
-        self._choose_limits()
-        self._gatehouse.start()
+        self._launch_service()
+        self._gatehouse.wait_until_ready()
 
-    def _choose_limits(self) -> None:
+    def _launch_service(self, *, step: str | None = None, visit: int = 0) -> None:
+        self._choose_limits(block_rows=(1, 7, 100, 10_000) if step is None else (1, 7))
+        gatehouse = self._gatehouse
+        gatehouse.adopt(
+            lambda arguments: self._forks.start(
+                arguments, gatehouse.folder, gatehouse.log_file, step=step, visit=visit
+            )
+        )
+
+    def _choose_limits(self, *, block_rows: Sequence[int]) -> None:
         """Choose other limits for each start: small and large blocks, a journal that is soon full."""
         self._gatehouse.configure(
             {
-                "block_max_rows": str(self._random.choice((1, 7, 100, 10_000))),
+                "block_max_rows": str(self._random.choice(block_rows)),
                 "block_max_age_s": str(self._random.choice((0.05, 0.3, 1.0))),
                 "block_max_bytes": str(2**20),
                 "journal_max_bytes": str(self._random.choice((2**20, 2**30))),
@@ -182,11 +204,27 @@ class Soak:
         self._tell(f"the service is killed, and {times} times while it starts")
         self._gatehouse.kill()
         for _ in range(times):
-            self._choose_limits()
-            self._gatehouse.launch()
+            self._launch_service()
             time.sleep(self._random.uniform(0, LONGEST_START_S))
             self._gatehouse.kill()
         self._kills += 1 + times
+        self._start_service()
+
+    def _kill_at_steps(self) -> None:
+        times = self._random.randint(1, MOST_KILLED_STARTS)
+        self._gatehouse.kill()
+        self._kills += 1 + times
+        for _ in range(times):
+            step, visit = self._random.choice(STEPS), self._random.randint(1, MOST_VISITS)
+            self._launch_service(step=step, visit=visit)
+            try:
+                self._gatehouse.wait_for_death(STEP_LIMIT_S)
+                self._at_steps += 1
+                self._tell(f"the service kills itself {step}, the time number {visit}")
+            except subprocess.TimeoutExpired:
+                self._tell(f"the service is killed, it has not come to {step} {visit} times")
+                self._gatehouse.kill()
+            self._revive_database()
         self._start_service()
 
     def _restart_service(self) -> None:
@@ -279,6 +317,7 @@ class Soak:
             dropped=ledger.count(Fate.DROPPED),
             refused=ledger.count(Fate.REFUSED),
             kills=self._kills,
+            at_steps=self._at_steps,
             restarts=self._restarts,
             outages=self._outages,
             wrong_sites=wrong_sites(self._clickhouse, DATABASE),

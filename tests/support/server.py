@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -38,6 +38,22 @@ class Reply(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.body)
 
 
+class Process(Protocol):
+    """As much of ``subprocess.Popen`` as is needed here."""
+
+    def poll(self) -> int | None:
+        """Give the exit code, None while it lives."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return when it has ended. Raises subprocess.TimeoutExpired."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+
 class GatehouseProcess:
     """The service on a folder and on free ports, which both stay the same from one start to the next.
 
@@ -50,10 +66,11 @@ class GatehouseProcess:
         self.data_dir = folder / "data"
         self._public = f"127.0.0.1:{port}"
         self._admin = f"127.0.0.1:{admin_port}"
-        self._folder = folder
+        self.folder = folder
+        self.log_file = folder / "gatehouse.log"
         self._umask = umask
         self._settings = {"listen": self._public, "admin_listen": self._admin, **settings}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     # Its life
 
@@ -65,7 +82,11 @@ class GatehouseProcess:
     def start(self) -> None:
         """Start it and return when it says that it is ready."""
         self.launch()
-        assert self._process is not None, "it was just started"
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Return when it says that it is ready; it must have been launched."""
+        assert self._process is not None, "it must be launched first"
         deadline = time.monotonic() + START_LIMIT_S
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -75,25 +96,34 @@ class GatehouseProcess:
 
     def launch(self, command: Sequence[str] = COMMAND) -> None:
         """Start it, or what ``command`` makes of it, and return at once."""
-        assert self._process is None, "it is running already"
-        with (self._folder / "gatehouse.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command("serve", command=command),
-                cwd=self._folder,
-                env=_environment(),
-                stdout=log,
-                stderr=log,
-                umask=self._umask,
+        with self.log_file.open("ab") as log:
+            self.adopt(
+                lambda arguments: subprocess.Popen(
+                    [*command, *arguments],
+                    cwd=self.folder,
+                    env=own_environment(),
+                    stdout=log,
+                    stderr=log,
+                    umask=self._umask,
+                )
             )
+
+    def adopt(self, start: Callable[[Sequence[str]], Process]) -> None:
+        """Let ``start`` begin the process, which is given the arguments of ``gatehouse``."""
+        assert self._process is None, "it is running already"
+        self._process = start(self._arguments("serve"))
 
     def configure(self, settings: Mapping[str, str]) -> None:
         """Change some settings; they are in force from the next start on."""
         self._settings |= settings
 
-    def wait_for_death(self) -> int:
-        """Return when it has ended by itself; gives its exit code, which is negative for a signal."""
+    def wait_for_death(self, within_s: float = STOP_LIMIT_S) -> int:
+        """Return when it has ended by itself; gives its exit code, which is negative for a signal.
+
+        Raises subprocess.TimeoutExpired when it lives on.
+        """
         assert self._process is not None, "it is not running"
-        code = self._process.wait(STOP_LIMIT_S)
+        code = self._process.wait(within_s)
         self._process = None
         return code
 
@@ -118,7 +148,7 @@ class GatehouseProcess:
 
     def log(self) -> str:
         """All that it has written, over all its starts."""
-        return (self._folder / "gatehouse.log").read_text(errors="replace")
+        return self.log_file.read_text(errors="replace")
 
     # What one can ask of it
 
@@ -181,9 +211,9 @@ class GatehouseProcess:
     def run(self, *arguments: str) -> str:
         """Run another ``gatehouse`` command on the same folder and settings; gives what it prints."""
         done = subprocess.run(
-            self._command(*arguments),
-            cwd=self._folder,
-            env=_environment(),
+            [*COMMAND, *self._arguments(*arguments)],
+            cwd=self.folder,
+            env=own_environment(),
             capture_output=True,
             text=True,
             timeout=ANSWER_LIMIT_S,
@@ -192,10 +222,10 @@ class GatehouseProcess:
         assert done.returncode == 0, f"gatehouse {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
-    def _command(self, *arguments: str, command: Sequence[str] = COMMAND) -> list[str]:
+    def _arguments(self, *arguments: str) -> list[str]:
         # The folder's name is relative, because the name of a Unix socket in it may have 107 bytes only.
         settings = [f"--set={name}={value}" for name, value in self._settings.items()]
-        return [*command, "--data-dir", self.data_dir.name, *settings, *arguments]
+        return ["--data-dir", self.data_dir.name, *settings, *arguments]
 
     def _is_ready(self) -> bool:
         try:
@@ -244,6 +274,7 @@ def _ask(address: str, method: str, path: str, body: bytes, headers: Mapping[str
         connection.close()
 
 
-def _environment() -> dict[str, str]:
+def own_environment() -> dict[str, str]:
+    """Give the environment of a service that is set by its arguments alone."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEHOUSE_")}
     return inherited | {"PYTHONPATH": str(ROOT)}
