@@ -2,18 +2,20 @@
 
 It waits, backs off with jitter and tries again, always with the same block and so with the same deduplication
 token: a try whose answer was lost does no harm. The buffer goes on taking events meanwhile, since this wait
-is not its own. Blocks that lay on disk go at a bounded rate, so that catching up leaves time for live
-events. Rows that ClickHouse refuses go to the quarantine, which is this actor's own (``service.insertion``).
+is not its own. Blocks that lay on disk go at a bounded rate and by courtesy (``actors.courtesy``), so that
+catching up leaves time for live events. Rows that ClickHouse refuses go to the quarantine, which is this
+actor's own (``service.insertion``).
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import ClassVar, TypeVar
 
+from actors.courtesy import Courtesy
 from actors.messages import DropRows, Insert, Inserted, Postponed, RetryRows
 from actors.runtime import Actor, Envelope
 from actors.status import Status
@@ -21,8 +23,8 @@ from service.clickhouse.schema import EVENTS_TABLE, SESSIONS_TABLE
 from service.clickhouse.store import Block, ClickhouseStore
 from service.clock import Clock, stopwatch
 from service.errors import JournalError, StoreUnavailable
-from service.ingestion.rows import ClickhouseEvent
-from service.insertion import build_block, insert, note_sessions, retry
+from service.ingestion.rows import ClickhouseEvent, Entry
+from service.insertion import GrowingBlock, insert, note_sessions, retry
 from service.journal import Journal
 from service.progress import RowTable
 from service.quarantine import Quarantine
@@ -37,6 +39,8 @@ LONGEST_WAIT_S = 15.0
 LOG_EVERY_TRIES = 20
 LET_GO_AT_ONCE = 1000
 """Rows that leave memory in one turn of the loop."""
+PIECE_ENTRIES = 1_000
+"""Of a block in memory: to coalesce so many takes a millisecond at most."""
 
 R = TypeVar("R")
 
@@ -64,6 +68,7 @@ class InserterActor(Actor):
         self._clock = clock
         self._telemetry = telemetry
         self._drain_max_events_per_s = drain_max_events_per_s
+        self._courtesy = Courtesy()
         self._drain_from_s = 0.0
         """When the next block of the backlog may go, on the clock of the loop."""
         for table in (EVENTS_TABLE, SESSIONS_TABLE):  # begun at 0, so that the first row is seen to come
@@ -90,13 +95,22 @@ class InserterActor(Actor):
         self._status.quarantine_error = None  # there may be room: postponed blocks are tried again
 
     async def _put(self, message: Insert) -> Inserted | Postponed:
-        # In a thread: reading and coalescing ten thousand entries would hold the loop for milliseconds.
+        segment = message.segment
         if message.entries is None:
-            await self._keep_to_rate(message.segment.records)
-        block = await self._persist("read", lambda: asyncio.to_thread(self._build, message))
-        result = await self._insert(block, message.segment, message.trace)
+            await self._keep_to_rate(segment.records)
+            data = await self._persist("read", lambda: asyncio.to_thread(self._journal.load, segment))
+            pieces: Iterable[Sequence[Entry]] = self._journal.decode(segment, data)
+        else:
+            pieces = _cut(message.entries)
+        growing = GrowingBlock()
+        self._courtesy.begin(self._status.events_waiting)
+        for entries in pieces:
+            growing.add(entries)
+            await self._courtesy.give_way()
+        block = growing.finish(segment.id, message.trigger)
+        result = await self._insert(block, segment, message.trace)
         rows = list(block.events)
-        del block
+        del block, growing
         await _let_go(rows)
         return result
 
@@ -107,10 +121,6 @@ class InserterActor(Actor):
         self._drain_from_s = max(self._drain_from_s, now) + events / self._drain_max_events_per_s
         if wait_s > 0:
             await asyncio.sleep(wait_s)
-
-    def _build(self, insert: Insert) -> Block:
-        entries = insert.entries if insert.entries is not None else self._journal.read(insert.segment)
-        return build_block(insert.segment.id, insert.trigger, entries)
 
     async def _insert(
         self, block: Block, segment: SegmentInfo, trace: BlockTrace | None
@@ -191,6 +201,11 @@ class InserterActor(Actor):
                     log.info("%s worked after %d tries", what, tries + 1)
                 self._status.away_since = None
                 return result
+
+
+def _cut(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    for first in range(0, len(entries), PIECE_ENTRIES):
+        yield entries[first : first + PIECE_ENTRIES]
 
 
 async def _let_go(rows: list[ClickhouseEvent]) -> None:

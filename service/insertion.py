@@ -21,7 +21,7 @@ from service.clock import Clock
 from service.errors import BlockRejected, JournalError
 from service.ingestion.request import ENGAGEMENT
 from service.ingestion.rows import ClickhouseEvent, Entry
-from service.ingestion.session import coalesce
+from service.ingestion.session import States, note_states, session_rows
 from service.progress import Fate, Part, Progress, RowTable
 from service.quarantine import Quarantine
 from service.session_log import SessionLog
@@ -80,12 +80,26 @@ class Retried(Struct, frozen=True):
 
 def build_block(block_id: str, trigger: BlockTrigger, entries: Sequence[Entry]) -> Block:
     """Give the block of a segment's entries: the same rows in the same order whenever it is asked for."""
-    return Block(
-        id=block_id,
-        trigger=trigger,
-        events=[entry.event for entry in entries],
-        sessions=coalesce(entries),
-    )
+    growing = GrowingBlock()
+    growing.add(entries)
+    return growing.finish(block_id, trigger)
+
+
+class GrowingBlock:
+    """A block whose entries come piece by piece, in the order of their making."""
+
+    def __init__(self) -> None:
+        self._events: list[ClickhouseEvent] = []
+        self._states: States = {}
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Take the next entries."""
+        self._events += [entry.event for entry in entries]
+        note_states(self._states, entries)
+
+    def finish(self, block_id: str, trigger: BlockTrigger) -> Block:
+        """Give it."""
+        return Block(id=block_id, trigger=trigger, events=self._events, sessions=session_rows(self._states))
 
 
 async def retry(store: ClickhouseStore, quarantine: Quarantine, ids: Collection[str]) -> Retried:

@@ -12,7 +12,7 @@ Rules it keeps (design sections 3 to 5):
 The folder holds ``lock``, the segments ``<sequence>-<id>.gh`` (their format: ``service.wire.record``),
 ``<sequence>-<id>.progress`` beside those whose block ClickHouse refused (``service.progress``),
 ``recent.sessions`` (``service.session_log``), and ``damaged/`` for what cannot be read.
-A journal belongs to one actor; only ``read`` may be called from another thread.
+A journal belongs to one actor; only ``load`` may be called from another thread.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from service.segment import (
     MemorySegment,
     OpenSegment,
     SegmentInfo,
-    decode_records,
+    decode_pieces,
     inspect,
     make_folder,
     set_aside,
@@ -199,16 +199,32 @@ class Journal:
         """Give the entries of a closed segment in the order of their appends.
 
         What has become unreadable is set aside. Raises JournalError when there is no such segment, or the
-        disk does not give it. May be called from another thread while nobody lets go of that segment.
+        disk does not give it.
         """
+        return [entry for piece in self.decode(segment, self.load(segment)) for entry in piece]
+
+    def load(self, segment: SegmentInfo) -> bytes:
+        """Give what ``decode`` takes. Raises JournalError as ``read`` does.
+
+        May be called from another thread while nobody lets go of that segment.
+        """
+        return self._data(self._known(segment))
+
+    def decode(self, segment: SegmentInfo, data: bytes) -> Iterator[list[Entry]]:
+        """Give the entries of a closed segment piece by piece, and set aside what cannot be read."""
+        known = self._known(segment)
+        records = 0
+        for entries, end, problem in decode_pieces(data):
+            records += len(entries)
+            yield entries
+            if problem:
+                self._without_tail(known, data[end:], records=records, problem=problem)
+
+    def _known(self, segment: SegmentInfo) -> SegmentInfo:
         known = self._closed.get(segment.sequence)
         if known is None:
             raise JournalError(f"There is no closed segment {segment.file_name} in the journal.")
-        data = self._data(known)
-        entries, end, problem = decode_records(data)
-        if problem:
-            self._without_tail(known, data[end:], records=len(entries), problem=problem)
-        return entries
+        return known
 
     def keys(self, segment: SegmentInfo) -> list[bytes]:
         """Give the keys in the records of a closed segment. Raises JournalError."""
@@ -361,7 +377,8 @@ class Journal:
         path = self._folder / segment.file_name
         try:
             with path.open("rb") as file:
-                return file.read(segment.bytes)[record.HEADER_BYTES :]
+                file.seek(record.HEADER_BYTES)
+                return file.read(segment.bytes - record.HEADER_BYTES)
         except OSError as error:
             raise translated(error, path) from error
 

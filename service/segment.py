@@ -16,7 +16,7 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -27,6 +27,8 @@ from service.ingestion.rows import Entry
 from service.wire import record
 
 DAMAGED_FOLDER: Final = "damaged"
+PIECE_RECORDS: Final = 100
+"""Decoding so many takes a millisecond."""
 
 _FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
@@ -195,17 +197,30 @@ def inspect(path: Path) -> tuple[SegmentInfo, bytes]:
 
 def decode_records(data: bytes) -> tuple[list[Entry], int, str]:
     """Give the entries that can be read, the offset behind the last, and what is wrong there, if anything."""
-    found = record.read_records(data)
     entries: list[Entry] = []
-    end = 0
+    end, problem = 0, ""
+    for piece, piece_end, piece_problem in decode_pieces(data):
+        entries += piece
+        end, problem = piece_end, piece_problem
+    return entries, end, problem
+
+
+def decode_pieces(data: bytes) -> Iterator[tuple[list[Entry], int, str]]:
+    """Do the same step by step, for who must not hold the loop: up to ``PIECE_RECORDS`` at a time."""
+    offset, problem = 0, ""
     read = record.EntryReader().read
-    for payload, payload_end in zip(found.payloads, found.ends, strict=True):
-        try:
-            entries.append(read(payload))
-        except record.RecordError as error:
-            return entries, end, str(error)
-        end = payload_end
-    return entries, end, found.problem or ""
+    while offset < len(data) and not problem:
+        found = record.read_records(data, offset, most=PIECE_RECORDS)
+        entries: list[Entry] = []
+        problem = found.problem or ""
+        for payload, payload_end in zip(found.payloads, found.ends, strict=True):
+            try:
+                entries.append(read(payload))
+            except record.RecordError as error:
+                problem = str(error)
+                break
+            offset = payload_end
+        yield entries, offset, problem
 
 
 def set_aside(path: Path, reason: str) -> None:

@@ -19,6 +19,9 @@ from service.ingestion.rows import ClickhouseSession, Entry
 SESSION_LIFETIME_S: Final = 31 * 60
 """A session is continued until this much time has passed since its last change: 30:59 is still in time."""
 
+States = dict[int, tuple[ClickhouseSession | None, ClickhouseSession]]
+"""What a block changes of each session, by its id: the first state that was replaced, and the last one."""
+
 
 def covers(session: ClickhouseSession, timestamp: int) -> bool:
     """Tell whether an event at ``timestamp`` continues the session; an earlier one does (reference 8.3)."""
@@ -150,11 +153,21 @@ def coalesce(entries: Iterable[Entry]) -> list[tuple[int, ClickhouseSession]]:
     last one that replaced it are left; every sum over sign × figure stays as it was. Entries must be in the
     order of their making.
     """
-    states: dict[int, tuple[ClickhouseSession | None, ClickhouseSession]] = {}
+    states: States = {}
+    note_states(states, entries)
+    return session_rows(states)
+
+
+def note_states(states: States, entries: Iterable[Entry]) -> None:
+    """Do the first half of ``coalesce``, for entries that come piece by piece."""
     for entry in entries:
         if entry.session is not None:
             known = states.get(entry.session.session_id)
             states[entry.session.session_id] = (known[0] if known else entry.replaced, entry.session)
+
+
+def session_rows(states: States) -> list[tuple[int, ClickhouseSession]]:
+    """Do the second half."""
     rows: list[tuple[int, ClickhouseSession]] = []
     for replaced, session in states.values():
         if replaced is not None:

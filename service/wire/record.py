@@ -129,8 +129,10 @@ def frame(payload: bytes, key: bytes | None = None) -> bytes:
     return _FRAME.pack(length, _checksum(length, body)) + body
 
 
-def read_records(buffer: bytes, offset: int = 0) -> Records:
+def read_records(buffer: bytes, offset: int = 0, *, most: int | None = None) -> Records:
     """Read the records of ``buffer`` from ``offset`` on, up to the end or to the first that is not whole.
+
+    With ``most`` no more than so many: go on at ``clean_end``.
 
     Never raises for content, whatever the bytes.
     """
@@ -139,7 +141,7 @@ def read_records(buffer: bytes, offset: int = 0) -> Records:
     keys: list[bytes] = []
     size = len(buffer)
     # One loop without calls of its own: a start after a long outage goes through millions of records.
-    while offset < size:
+    while offset < size and (most is None or len(payloads) < most):
         begin = offset + _FRAME.size
         if begin > size:
             return Records(payloads, offset, Problem.TORN, ends, keys)
