@@ -72,6 +72,8 @@ INSERTER_SHUTDOWN_S: Final = 0.5
 FLUSH_TIMEOUT_S: Final = 600.0
 RELOAD_TIMEOUT_S: Final = 10.0
 QUARANTINE_TIMEOUT_S: Final = 30.0
+DOOR_SHARE: Final = 0.5
+"""Of the longest line: who is let in at the door still waits at a site."""
 OVERLOADED: Final = Retry(RetryReason.OVERLOADED)
 NOT_READY: Final = Retry(RetryReason.NOT_READY)
 
@@ -423,7 +425,8 @@ class System:
             self._measures.publish(now)
 
     def _is_late(self) -> bool:
-        return not self._accepting or self._tree["front"].expected_wait_s > self._settings.max_wait_s
+        longest_s = self._settings.max_wait_s * DOOR_SHARE
+        return not self._accepting or self._tree["front"].expected_wait_s > longest_s
 
     def _refusal(self) -> Retry:
         return OVERLOADED if self._accepting else NOT_READY

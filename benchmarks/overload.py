@@ -155,11 +155,13 @@ def burst(bench: Bench) -> Iterator[Line]:
     """Send three times what can be carried."""
     calm = bench.take(CALM_SHARE * bench.sustainable)
     with Memory(bench.service.pid).watching() as memory:
-        cpu_s = cpu_seconds(bench.service.pid)
+        cpu_s, waited_s = cpu_seconds(bench.service.pid), _waited_s(bench.service.pid)
         load = bench.take(OVERLOAD * bench.sustainable)
         cpu_s = cpu_seconds(bench.service.pid) - cpu_s
+        waited_s = _waited_s(bench.service.pid) - waited_s
     yield _times("a tenth of it, p50 / p99: the machine's own", calm, accepted=True)
     yield Line("the service had of its core", f"{cpu_s / load.seconds:.0%}")
+    yield Line("and waited for it, because others had it", f"{waited_s / load.seconds:.0%}")
     yield Line("sustainable, events/s (closed loop)", f"{bench.sustainable:,.0f}")
     yield Line("sent, events/s", f"{load.sent / load.seconds:,.0f}", f"{OVERLOAD:g}x")
     yield Line("accepted, refused", f"{load.accepted.count:,}, {load.refused.count:,}")
@@ -250,6 +252,11 @@ def _watch_drain(service: Service, waiting: int) -> tuple[int, float]:
         time.sleep(WATCH_S)
         inserted = service.statistics()["events_inserted"]
     return inserted - first, max(time.monotonic() - began, WATCH_S)
+
+
+def _waited_s(pid: int) -> float:
+    """Give for how long the main thread could have run and another process had its core."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def _compared(before: OpenLoad, after: OpenLoad, name: str, other: str) -> list[Line]:

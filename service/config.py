@@ -224,7 +224,7 @@ class Config(Struct, frozen=True, kw_only=True):
         float,
         Meta(ge=0.001, le=60),
         About(
-            "How long a line of events may be, at the door and at each site; who would wait longer gets 503.",
+            "How long a site's line of events may be, and half of it the one at the door; else it is 503.",
             unit="seconds",
         ),
     ] = 0.1
