@@ -155,7 +155,8 @@ def test_what_is_stored_is_what_was_sent(gatehouse: GatehouseProcess, clickhouse
         response = send(gatehouse, dumped(event), headers)
         assert response.status in (202, 400)
         if response.status == 202 and "x-gatehouse-dropped" not in response.headers and name[:20] != "given":
-            sent[page] = value
+            # Two halves of a pair that come together are one character.
+            sent[page] = json.loads(dumped({"value": value}))["value"]
 
     play()
     gatehouse.flush()
