@@ -21,7 +21,7 @@ from service.clock import Clock
 from service.errors import BlockRejected, JournalError
 from service.ingestion.request import ENGAGEMENT
 from service.ingestion.rows import ClickhouseEvent, Entry
-from service.ingestion.session import States, note_states, session_rows
+from service.ingestion.session import States
 from service.progress import Fate, Part, Progress, RowTable
 from service.quarantine import Quarantine
 from service.session_log import SessionLog
@@ -90,16 +90,16 @@ class GrowingBlock:
 
     def __init__(self) -> None:
         self._events: list[ClickhouseEvent] = []
-        self._states: States = {}
+        self._states = States()
 
     def add(self, entries: Sequence[Entry]) -> None:
         """Take the next entries."""
         self._events += [entry.event for entry in entries]
-        note_states(self._states, entries)
+        self._states.note(entries)
 
     def finish(self, block_id: str, trigger: BlockTrigger) -> Block:
         """Give it."""
-        return Block(id=block_id, trigger=trigger, events=self._events, sessions=session_rows(self._states))
+        return Block(id=block_id, trigger=trigger, events=self._events, sessions=self._states.rows())
 
 
 async def retry(store: ClickhouseStore, quarantine: Quarantine, ids: Collection[str]) -> Retried:

@@ -1,14 +1,15 @@
-"""What both stores have in common: blocks become checked columns, sent under a deduplication token.
+"""What both stores have in common: blocks become encoded columns, sent under a deduplication token.
 
 Each table of a block is one insert, and the server is told to make one block of all its pieces: so a refused
 one leaves nothing behind. Its token is the block's id with the table's letter: sent again after a doubt, it
 is stored once where the table has a deduplication window.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
-from service.clickhouse.columns import Columns, counter_pieces, event_pieces, insertable, session_pieces
+from service.clickhouse.columns import counter_pieces, event_pieces, insertable, session_pieces
 from service.clickhouse.schema import (
     COUNTERS_TABLE,
     EVENTS_TABLE,
@@ -90,15 +91,19 @@ class ColumnStore(ABC):
 
     @abstractmethod
     async def _send(
-        self, table: Table, columns: Sequence[WrittenColumn], pieces: Iterator[Columns], token: str
+        self, table: Table, columns: Sequence[WrittenColumn], pieces: Sequence[bytes], token: str
     ) -> None:
-        """Insert the pieces as one insert, giving the loop a turn between two."""
+        """Insert the pieces, blocks of the Native format, as one insert."""
 
     async def _insert(
-        self, table: Table, columns: Sequence[WrittenColumn], pieces: Iterator[Columns], token: str
+        self, table: Table, columns: Sequence[WrittenColumn], pieces: Iterator[bytes], token: str
     ) -> None:
         try:
-            await self._send(table, columns, pieces, token)
+            ready = []
+            for piece in pieces:
+                ready.append(piece)
+                await asyncio.sleep(0)  # encoding all of them would hold the loop for long
+            await self._send(table, columns, ready, token)
         except StoreError:
             self._columns.pop(table.name, None)  # the table may have been changed: look again
             raise

@@ -5,14 +5,12 @@ more, so that a slow one delays nothing. One process at a time can have a folder
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from service.clickhouse.column_store import INSERT_SETTINGS, ColumnStore, target
-from service.clickhouse.columns import Columns
 from service.clickhouse.engine import Engine, load_engine
-from service.clickhouse.native_format import encode_native
 from service.clickhouse.question import check_question
 from service.clickhouse.quoting import quoted
 from service.clickhouse.schema import Table, WrittenColumn
@@ -93,12 +91,8 @@ class EmbeddedStore(ColumnStore):
             return self._engine
 
     async def _send(
-        self, table: Table, columns: Sequence[WrittenColumn], pieces: Iterator[Columns], token: str
+        self, table: Table, columns: Sequence[WrittenColumn], pieces: Sequence[bytes], token: str
     ) -> None:
-        chunks = []
-        for piece in pieces:
-            chunks.append(encode_native(columns, piece))
-            await asyncio.sleep(0)
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": quoted(token)}
         engine = await self._opened()
         await asyncio.get_running_loop().run_in_executor(
@@ -106,5 +100,5 @@ class EmbeddedStore(ColumnStore):
             engine.insert,
             target(table, columns),
             ", ".join(f"{name} = {value}" for name, value in settings.items()),
-            b"".join(chunks),
+            b"".join(pieces),
         )

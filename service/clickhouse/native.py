@@ -6,15 +6,13 @@ sent again to another host can be stored on both.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from asynch.proto.protocol import ServerPacket
 from msgspec.structs import replace
 
 from service.clickhouse.address import parse_address
 from service.clickhouse.column_store import INSERT_SETTINGS, ColumnStore, target
-from service.clickhouse.columns import Columns
-from service.clickhouse.native_format import encode_native
 from service.clickhouse.outcome import insert_error, query_error
 from service.clickhouse.question import check_question
 from service.clickhouse.quoting import quoted
@@ -108,18 +106,14 @@ class NativeStore(ColumnStore):
         self._queries.drop()
 
     async def _send(
-        self, table: Table, columns: Sequence[WrittenColumn], pieces: Iterator[Columns], token: str
+        self, table: Table, columns: Sequence[WrittenColumn], pieces: Sequence[bytes], token: str
     ) -> None:
-        ready = []
-        for piece in pieces:
-            ready.append(encode_native(columns, piece))
-            await asyncio.sleep(0)
         settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
         traceparent = self._traceparent()
         if traceparent is not None:
             settings["opentelemetry_traceparent"] = _halves_swapped(traceparent)
         async with self._inserts.use() as connection:
-            await connection.insert(f"INSERT INTO {target(table, columns)} VALUES", ready, settings=settings)
+            await connection.insert(f"INSERT INTO {target(table, columns)} VALUES", pieces, settings=settings)
 
 
 def _halves_swapped(traceparent: str) -> str:

@@ -19,9 +19,6 @@ from service.ingestion.rows import ClickhouseSession, Entry
 SESSION_LIFETIME_S: Final = 31 * 60
 """A session is continued until this much time has passed since its last change: 30:59 is still in time."""
 
-States = dict[int, tuple[ClickhouseSession | None, ClickhouseSession]]
-"""What a block changes of each session, by its id: the first state that was replaced, and the last one."""
-
 
 def covers(session: ClickhouseSession, timestamp: int) -> bool:
     """Tell whether an event at ``timestamp`` continues the session; an earlier one does (reference 8.3)."""
@@ -153,27 +150,39 @@ def coalesce(entries: Iterable[Entry]) -> list[tuple[int, ClickhouseSession]]:
     last one that replaced it are left; every sum over sign × figure stays as it was. Entries must be in the
     order of their making.
     """
-    states: States = {}
-    note_states(states, entries)
-    return session_rows(states)
+    states = States()
+    states.note(entries)
+    return states.rows()
 
 
-def note_states(states: States, entries: Iterable[Entry]) -> None:
-    """Do the first half of ``coalesce``, for entries that come piece by piece."""
-    for entry in entries:
-        if entry.session is not None:
-            known = states.get(entry.session.session_id)
-            states[entry.session.session_id] = (known[0] if known else entry.replaced, entry.session)
+class States:
+    """The two states of each session of a block that ``coalesce`` leaves, for entries that come piece by piece."""
 
+    __slots__ = ("_after", "_before")
 
-def session_rows(states: States) -> list[tuple[int, ClickhouseSession]]:
-    """Do the second half."""
-    rows: list[tuple[int, ClickhouseSession]] = []
-    for replaced, session in states.values():
-        if replaced is not None:
-            rows.append((-1, replaced))
-        rows.append((1, session))
-    return rows
+    def __init__(self) -> None:
+        self._before: dict[int, ClickhouseSession | None] = {}
+        self._after: dict[int, ClickhouseSession] = {}
+
+    def note(self, entries: Iterable[Entry]) -> None:
+        """Take the next entries, in the order of their making."""
+        before, after = self._before, self._after
+        for entry in entries:
+            session = entry.session
+            if session is not None:
+                session_id = session.session_id
+                if session_id not in before:
+                    before[session_id] = entry.replaced
+                after[session_id] = session
+
+    def rows(self) -> list[tuple[int, ClickhouseSession]]:
+        """Give the session rows of all of them."""
+        rows: list[tuple[int, ClickhouseSession]] = []
+        for replaced, session in zip(self._before.values(), self._after.values(), strict=True):
+            if replaced is not None:
+                rows.append((-1, replaced))
+            rows.append((1, session))
+        return rows
 
 
 def _stays_bounce(session: ClickhouseSession, event: Event, pageviews: int) -> bool:

@@ -1,15 +1,21 @@
-"""Values that a column cannot hold are found before they are sent, and the row is named."""
+"""Rows become columns that say the same; a value that a column cannot hold is found and its row named."""
 
+from operator import attrgetter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from service.clickhouse.columns import PIECE_ROWS, event_pieces, insertable, session_pieces
-from service.clickhouse.schema import COUNTERS_TABLE, EVENTS_TABLE, SESSIONS_TABLE
+from service.clickhouse.columns import PIECE_ROWS, counter_pieces, event_pieces, insertable, session_pieces
+from service.clickhouse.native_format import CODE_BYTES
+from service.clickhouse.schema import COUNTERS_TABLE, EVENTS_TABLE, SESSIONS_TABLE, Kind, WrittenColumn
+from service.clickhouse.store import CounterRow
 from service.errors import BlockRejected
-from service.ingestion.rows import ClickhouseEvent, SessionAttributes
-from tests.support.rows import EMPTY_EVENT, FULL_EVENT, FULL_SESSION
+from service.ingestion.rows import ClickhouseEvent, SessionAttributes, Text
+from tests.support.native_blocks import read_block
+from tests.support.rows import EMPTY_EVENT, FULL_EVENT, FULL_SESSION, attributes, events
 
 
 def _with_attributes(**changes: Any) -> ClickhouseEvent:
@@ -62,7 +68,7 @@ def test_values_that_just_fit() -> None:
 
     [piece] = event_pieces(EVENTS_TABLE.columns, [EMPTY_EVENT, extreme])
 
-    assert len(piece) == len(EVENTS_TABLE.columns)
+    assert list(read_block(piece)) == [column.name for column in EVENTS_TABLE.columns]
 
 
 def test_bytes_hide_no_bad_text() -> None:
@@ -77,7 +83,70 @@ def test_pieces_are_small() -> None:
     """No piece has more rows than PIECE_ROWS, and none is lost."""
     pieces = list(session_pieces(SESSIONS_TABLE.columns, [(1, FULL_SESSION)] * (2 * PIECE_ROWS + 1)))
 
-    assert [len(piece[0]) for piece in pieces] == [PIECE_ROWS, PIECE_ROWS, 1]
+    assert [len(read_block(piece)["sign"]) for piece in pieces] == [PIECE_ROWS, PIECE_ROWS, 1]
+
+
+@given(st.lists(attributes(), min_size=1, max_size=4), st.lists(events(), min_size=1, max_size=8), st.data())
+def test_every_row_says_its_own(
+    visits: list[SessionAttributes], rows: list[ClickhouseEvent], data: st.DataObject
+) -> None:
+    """In a block of any rows, each column holds the value of each row, whatever rows share."""
+    rows = [replace(row, attributes=data.draw(st.sampled_from(visits))) for row in rows]
+
+    [piece] = event_pieces(EVENTS_TABLE.columns, rows)
+
+    assert read_block(piece) == {
+        column.name: [_as_sent(column, attrgetter(column.source)(row)) for row in rows]
+        for column in EVENTS_TABLE.columns
+    }
+
+
+def test_session_rows() -> None:
+    """States keep their order and their signs; nothing is said of a transfer."""
+    later = replace(FULL_SESSION, events=4, attributes=SessionAttributes(browser="Firefox"))
+
+    [piece] = session_pieces(SESSIONS_TABLE.columns, [(-1, FULL_SESSION), (1, later)])
+
+    found = read_block(piece)
+    assert (found["sign"], found["events"], found["transferred_from"]) == ([-1, 1], [3, 4], [b"", b""])
+    assert (found["browser"], found["is_bounce"]) == ([b"Safari", b"Firefox"], [0, 0])
+
+
+def test_counter_rows() -> None:
+    """A counter without a site holds NULL there."""
+    counters = [CounterRow(60, "a.example", site_id, "buffered", 2, 2**64 - 1) for site_id in (None, 7, None)]
+
+    [piece] = counter_pieces(COUNTERS_TABLE.columns, counters)
+
+    assert read_block(piece) == {
+        "event_timebucket": [60] * 3,
+        "domain": [b"a.example"] * 3,
+        "site_id": [None, 7, None],
+        "metric": [b"buffered"] * 3,
+        "value": [2**64 - 1] * 3,
+        "tracker_script_version": [2] * 3,
+    }
+
+
+def test_long_text() -> None:
+    """A text of more than 127 bytes has its length in two."""
+    texts = ["a" * 127, "ä" * 64, "a" * 128, "a" * 20_000]
+
+    [piece] = event_pieces(EVENTS_TABLE.columns, [replace(EMPTY_EVENT, pathname=text) for text in texts])
+
+    assert read_block(piece)["pathname"] == [text.encode() for text in texts]
+
+
+def _as_sent(column: WrittenColumn, value: Any) -> Any:
+    if column.kind is Kind.TEXTS:
+        return tuple(map(_as_bytes, value))
+    if column.kind in CODE_BYTES:
+        return value.encode().ljust(CODE_BYTES[column.kind], b"\0")
+    return _as_bytes(value) if column.kind is Kind.TEXT else value
+
+
+def _as_bytes(text: Text) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
 
 
 def test_order_of_the_reference() -> None:

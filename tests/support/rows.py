@@ -105,7 +105,8 @@ _AMOUNTS = st.none() | st.integers(-MAX_AMOUNT, MAX_AMOUNT)
 _CURRENCIES = st.sampled_from(["", "EUR", "USD", "JPY"])
 
 
-def _attributes() -> st.SearchStrategy[SessionAttributes]:
+def attributes() -> st.SearchStrategy[SessionAttributes]:
+    """Any attributes that the tables can hold."""
     return st.builds(
         SessionAttributes,
         referrer=_TEXTS,
@@ -137,5 +138,5 @@ def events(draw: st.DrawFn) -> ClickhouseEvent:
         revenue_source_currency=draw(_CURRENCIES),
         revenue_reporting_amount=draw(_AMOUNTS),
         revenue_reporting_currency=draw(_CURRENCIES),
-        attributes=draw(_attributes()),
+        attributes=draw(attributes()),
     )
