@@ -34,7 +34,6 @@ from service.segment import SegmentInfo
 from service.telemetry import Telemetry
 from service.tracing.records import Answering, BlockTrace, SiteTrace, Write, note_failed_write
 from service.tracing.spans import Tracing
-from service.wire.record import encode_entry
 
 log = logging.getLogger(__name__)
 
@@ -225,15 +224,14 @@ class BufferActor(Actor):
         entries = [entry for envelope in accepted for entry in envelope.message.entries]
         if not entries:
             return None
-        payloads = list(map(encode_entry, entries))
         keys = _keys(accepted)
         began = self._tracing.now() if self._tracing is not None else 0
         try:
-            self._journal.append(payloads, keys)
+            written = self._journal.append(entries, keys)
         except JournalError as error:
             self._note_refused(accepted, began, error)
             return None
-        return _Written(accepted, entries, keys, sum(map(len, payloads)), began)
+        return _Written(accepted, entries, keys, written, began)
 
     def _note_refused(self, accepted: list[Envelope], began: int, error: JournalError) -> None:
         self._status.journal_failed_at = self._clock()

@@ -44,6 +44,7 @@ from service.segment import (
 )
 from service.session_log import SESSION_LOG, SessionLog
 from service.wire import record
+from service.wire.entry import encode_records
 
 __all__ = ["LOCK_FILE", "Durability", "Journal", "JournalStatistics", "SegmentInfo"]
 
@@ -140,18 +141,15 @@ class Journal:
             raise
         return journal
 
-    def append(self, payloads: Sequence[bytes], keys: Mapping[int, bytes] | None = None) -> None:
-        """Write payloads made by ``record.encode_entry`` in one piece; with ``os`` they now survive kill -9.
+    def append(self, entries: Sequence[Entry], keys: Mapping[int, bytes] | None = None) -> int:
+        """Write entries in one piece and give its bytes; with ``os`` they now survive kill -9.
 
-        ``keys`` are those of idempotent senders, by the place of their payload. Raises JournalFull (the limit
+        ``keys`` are those of idempotent senders, by the place of their entry. Raises JournalFull (the limit
         or the disk is reached) or JournalError; none of them is kept then.
         """
-        if not payloads:
-            return
-        if keys:
-            data = b"".join(record.frame(payload, keys.get(at)) for at, payload in enumerate(payloads))
-        else:
-            data = b"".join(map(record.frame, payloads))
+        if not entries:
+            return 0
+        data = encode_records(entries, keys)
         if self._bytes + len(data) > self._max_bytes:
             raise JournalFull(
                 f"The journal is full: {self._bytes} of {self._max_bytes} bytes, {len(data)} do not fit."
@@ -160,9 +158,10 @@ class Journal:
             self.rotate()  # it belongs to no block yet: whoever appends need not know that it failed
         if self._open is None:
             self._open = self._begin()
-        self._open.write(data, records=len(payloads))
-        self._records_appended += len(payloads)
+        self._open.write(data, records=len(entries))
+        self._records_appended += len(entries)
         self._bytes_appended += len(data)
+        return len(data)
 
     async def sync(self) -> None:
         """Return when all that was appended before the call is as durable as ``durability`` says.
@@ -334,7 +333,7 @@ class Journal:
                 continue
             self._next_sequence = segment.sequence + 1
             found = record.read_records(data)
-            segment = structs.replace(segment, records=len(found.payloads))
+            segment = structs.replace(segment, records=found.entries)
             if found.problem is not None:
                 tail = data[found.clean_end :]
                 segment = self._without_tail(segment, tail, records=segment.records, problem=found.problem)

@@ -5,6 +5,7 @@ hold (``service.session_log``). Of a visitor with several sessions the one with 
 only memory knew is lost: rate limits, and which sessions were back-dated ones.
 """
 
+import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,8 +118,7 @@ def _read_journal(journal: Journal, folder: Path, found: _Found, *, horizon: flo
             _, data = inspect(path)
         except JournalCorrupt as error:
             raise record.RecordError(str(error)) from error
-        for payload in record.read_records(data).payloads:
-            written = read_written(payload)
+        for written in itertools.chain.from_iterable(map(read_written, record.read_records(data).records)):
             if isinstance(written, KeptAlive):
                 found.keep_alive(*written)
             else:

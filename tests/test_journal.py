@@ -24,15 +24,15 @@ from service.ingestion.rows import Entry
 from service.journal import Durability, Journal, SegmentInfo
 from service.progress import Fate, Part, RowTable
 from service.wire import record
-from service.wire.record import encode_entry
-from tests.support.entries import make_entry
+from service.wire.entry import encode_records
+from tests.support.entries import encode_alone, make_entry
 
 ROOT = Path(__file__).parents[1]
 NOW = 1_795_000_000.25
 ONE = make_entry(session_id=1)
 TWO = make_entry(session_id=2, pathname=b"/\xff")
 THREE = make_entry(session_id=3)
-FRAME_BYTES = len(record.frame(encode_entry(ONE)))
+FRAME_BYTES = len(encode_records([ONE]))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def open_journal(
 
 def append(journal: Journal, *entries: Entry) -> None:
     """Append entries in one piece."""
-    journal.append([encode_entry(entry) for entry in entries])
+    journal.append(entries)
 
 
 def rotated(journal: Journal) -> SegmentInfo:
@@ -94,7 +94,8 @@ class TestSegments:
     def test_what_a_segment_says(self, folder: Path, durability: Durability) -> None:
         """A segment knows its place, age, size and number of entries; its id is 32 hex digits."""
         journal = open_journal(folder, durability)
-        append(journal, ONE, ONE)
+        append(journal, ONE)
+        append(journal, ONE)
 
         segment = rotated(journal)
 
@@ -252,7 +253,8 @@ class TestDamage:
     def test_cut_anywhere(self, folder: Path, tmp_path: Path) -> None:
         """Wherever a segment's file is cut, the next process finds the entries before the cut."""
         journal = open_journal(folder)
-        append(journal, ONE, ONE, ONE)
+        for _ in range(3):
+            append(journal, ONE)
         journal.close()
         (original,) = folder.glob("*.gh")
         content = original.read_bytes()
@@ -266,10 +268,40 @@ class TestDamage:
             assert reopened(torn) == [ONE] * whole
             assert (torn / "damaged" / original.name).exists() == (rest > 0)
 
+    def test_cut_append(self, folder: Path) -> None:
+        """Of an append whose bytes are not all there, no entry is read: nobody was told that one is safe."""
+        journal = open_journal(folder)
+        append(journal, ONE)
+        append(journal, TWO, THREE)
+        journal.close()
+        (path,) = folder.glob("*.gh")
+        path.write_bytes(path.read_bytes()[:-1])
+
+        assert reopened(folder) == [ONE]
+
+    def test_segments_of_before(self, folder: Path) -> None:
+        """A journal that an earlier version left has its entries in their order, and its keys."""
+        journal = open_journal(folder)
+        append(journal, ONE)
+        journal.close()
+        (path,) = folder.glob("*.gh")
+        head = path.read_bytes()[: record.HEADER_BYTES]
+        key = bytes(range(16))
+        found: list[bytes] = []
+        path.write_bytes(head + encode_alone(ONE) + encode_alone(TWO, key) + encode_alone(THREE))
+
+        journal = Journal.open(folder, durability="os", max_bytes=10**6, remember=found.extend)
+        with contextlib.closing(journal):
+            [segment] = journal.pending()
+            assert segment.records == 3
+            assert journal.read(segment) == [ONE, TWO, THREE]
+            assert found == journal.keys(segment) == [key]
+
     def test_changed_byte(self, folder: Path) -> None:
         """Damage in the middle costs what follows it; that is kept as a segment in ``damaged/``."""
         journal = open_journal(folder)
-        append(journal, ONE, TWO, THREE)
+        for entry in (ONE, TWO, THREE):
+            append(journal, entry)
         journal.close()
         (path,) = folder.glob("*.gh")
         content = bytearray(path.read_bytes())
@@ -285,7 +317,8 @@ class TestDamage:
     def test_damaged_again(self, folder: Path) -> None:
         """What was set aside the first time stays beside what is set aside later."""
         journal = open_journal(folder)
-        append(journal, ONE, TWO, THREE)
+        for entry in (ONE, TWO, THREE):
+            append(journal, entry)
         journal.close()
         (path,) = folder.glob("*.gh")
         content = path.read_bytes()
@@ -344,8 +377,11 @@ class TestDamage:
         """A whole record that holds no entry is set aside when it is read; what precedes it is given."""
         journal = open_journal(folder)
         append(journal, ONE)
-        journal.append([b"no entry"])
-        segment = rotated(journal)
+        journal.close()
+        (path,) = folder.glob("*.gh")
+        path.write_bytes(path.read_bytes() + record.frame(b"no entry"))
+        journal = open_journal(folder)
+        [segment] = journal.pending()
 
         assert journal.read(segment) == [ONE]
         assert journal.read(segment) == [ONE]
@@ -369,11 +405,10 @@ class TestFullDisk:
     def test_limit(self, folder: Path, durability: Durability) -> None:
         """What does not fit under the limit is refused whole; removing a segment makes room."""
         limit = record.HEADER_BYTES + 2 * FRAME_BYTES
+        two = len(encode_records([ONE, ONE]))
         journal = open_journal(folder, durability, max_bytes=limit)
         append(journal, ONE)
-        with pytest.raises(
-            JournalFull, match=f"{limit - FRAME_BYTES} of {limit} bytes, {2 * FRAME_BYTES} do"
-        ):
+        with pytest.raises(JournalFull, match=f"{limit - FRAME_BYTES} of {limit} bytes, {two} do"):
             append(journal, ONE, ONE)
         append(journal, ONE)
         segment = rotated(journal)

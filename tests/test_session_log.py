@@ -13,6 +13,7 @@ from service.errors import JournalError
 from service.ingestion.rows import ClickhouseSession
 from service.session_log import HEADER_BYTES, KEPT_S, REWRITE_EVERY_S, SessionLog
 from service.wire import record
+from service.wire.entry import decode_session
 from tests.support.entries import make_entry
 
 NOW = 1_795_000_000.25
@@ -55,7 +56,7 @@ def held(log: SessionLog) -> tuple[list[ClickhouseSession], list[tuple[int, int]
     """All states and kept-alive times, in the order of their notes."""
     states, kept_alive = [], []
     for raw_states, pairs in log.read():
-        states += [record.decode_session(msgspec.msgpack.decode(raw)) for raw in raw_states]
+        states += [decode_session(msgspec.msgpack.decode(raw)) for raw in raw_states]
         kept_alive += pairs
     return states, kept_alive
 

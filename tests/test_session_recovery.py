@@ -18,7 +18,6 @@ from service.insertion import build_block, note_sessions
 from service.journal import Journal, SegmentInfo
 from service.session_log import SESSION_LOG
 from service.session_recovery import recover_memories
-from service.wire.record import encode_entry
 from service.wire.snapshot import decode_memory
 from tests.support.entries import make_entry
 
@@ -67,7 +66,7 @@ class Life:
 
     def append(self, *entries: Entry) -> None:
         """Make entries durable."""
-        self.journal.append([encode_entry(entry) for entry in entries])
+        self.journal.append(entries)
 
     def finish(self, segment: SegmentInfo, *, delete: bool = True) -> None:
         """Do what follows when a block is stored."""

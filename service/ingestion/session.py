@@ -156,7 +156,7 @@ def coalesce(entries: Iterable[Entry]) -> list[tuple[int, ClickhouseSession]]:
 
 
 class States:
-    """The two states of each session of a block that ``coalesce`` leaves, for entries that come piece by piece."""
+    """What ``coalesce`` leaves of each session of a block, for entries that come piece by piece."""
 
     __slots__ = ("_after", "_before")
 

@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from service.ingestion.rows import ClickhouseEvent, ClickhouseSession
-from service.wire.record import RecordError, decode_event, decode_session
+from service.wire.entry import decode_event, decode_session
+from service.wire.record import RecordError
 
 VERSION: Final = 1
 

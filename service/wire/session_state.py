@@ -1,7 +1,7 @@
 """A session state in its bytes, of which only what tells it from others is read.
 
 Most states are looked at to see which of them is the latest, and then passed on as they are. The bytes are
-those of ``rows.ClickhouseSession`` in MessagePack, as ``service.wire.record`` writes them.
+those of ``rows.ClickhouseSession`` in MessagePack, as ``service.wire.entry`` writes them.
 """
 
 from typing import Final, NamedTuple
@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from service.ingestion.session import touch
-from service.wire.record import RecordError, decode_session
+from service.wire.entry import decode_session, split_batch
+from service.wire.record import Record, RecordError
 
 
 class State(NamedTuple):
@@ -40,6 +41,10 @@ _decode_state: Final = msgspec.msgpack.Decoder(
         int, int, int, _Raw, int, int, _Raw, _Raw, _Raw, _Raw, _Raw, int, _Raw, _Raw, _Raw, _Raw
     ]  # in the order of ClickhouseSession's fields
 ).decode
+_ALL_FIELDS: Final = b"\xdc\0\x10"
+"""Before the fields of a whole state: an array of 16."""
+_BUT_ATTRIBUTES: Final = b"\x9f"
+"""Before those of one whose attributes are the event's: an array of 15."""
 _decode_entry: Final = msgspec.msgpack.Decoder(tuple[_Raw, _Raw, _Raw]).decode
 _decode_event: Final = msgspec.msgpack.Decoder(
     tuple[_Raw, _Raw, int, int, _Raw, _Raw, _Raw, _Raw, _Raw, _Raw, _Raw, _Raw, _Raw, _Raw, _Raw, _Raw]
@@ -64,13 +69,22 @@ def kept_alive_until(raw: msgspec.Raw, timestamp: int) -> msgspec.Raw:
     return msgspec.Raw(msgspec.msgpack.encode(touch(session, timestamp)))
 
 
-def read_written(payload: bytes) -> msgspec.Raw | KeptAlive:
-    """Give the new state that a record of the journal holds, or whom it keeps alive. Raises RecordError."""
+def read_written(record: Record) -> list[msgspec.Raw | KeptAlive]:
+    """Give the new states that a record of the journal holds, and whom it keeps alive. Raises RecordError."""
+    if record.entries is None:
+        return [_read_entry(record.payload)]
+    return [_read_entry(entry) for entry in split_batch(record.payload)]
+
+
+def _read_entry(entry: bytes | msgspec.Raw) -> msgspec.Raw | KeptAlive:
     try:
-        event, _, state = _decode_entry(payload)
-        if bytes(state) != _NIL:
+        event, _, state = _decode_entry(entry)
+        data = bytes(state)
+        if data != _NIL and not data.startswith(_BUT_ATTRIBUTES):
             return state
         fields = _decode_event(event)
     except msgspec.DecodeError as error:
         raise RecordError(f"an entry cannot be read: {error}") from error
-    return KeptAlive(fields[2], fields[3])
+    if data == _NIL:
+        return KeptAlive(fields[2], fields[3])
+    return msgspec.Raw(_ALL_FIELDS + data[len(_BUT_ATTRIBUTES) :] + bytes(fields[-1]))

@@ -13,7 +13,8 @@ import msgspec
 
 from service.ingestion.gate import RateLimit
 from service.ingestion.rows import ClickhouseSession
-from service.wire.record import RecordError, decode_session
+from service.wire.entry import decode_session
+from service.wire.record import RecordError
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(

@@ -15,7 +15,6 @@ from service.clickhouse.migrations import migrate
 from service.ingestion.rows import Entry
 from service.journal import Journal, locked
 from service.quarantine import read_rows
-from service.wire.record import encode_entry
 from tests.support.entries import make_entry
 from tests.support.folders import short_folder
 
@@ -38,7 +37,8 @@ def fill(folder: Path, *blocks: list[Entry]) -> list[Path]:
     """Leave these blocks in the folder's journal, as a killed service does; gives their files."""
     journal = Journal.open(folder / "journal", durability="os", max_bytes=10**7, now=lambda: NOW)
     for entries in blocks:
-        journal.append([encode_entry(entry) for entry in entries])
+        for entry in entries:
+            journal.append([entry])
         journal.rotate()
     journal.close()
     return sorted((folder / "journal").glob("*.gh"))

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from service.journal import Journal
 from service.journal_reader import report_segments
 from service.quarantine import Quarantine, read_rows
 from service.segment import DAMAGED_FOLDER
 from service.wire import record
+from service.wire.entry import encode_entries
 from service.wire.refused_row import RefusedRow, encode_refused
 from tests.support.entries import make_entry
 
@@ -23,7 +26,8 @@ HEADER: Final = record.encode_header(record.Header(id=BLOCK, created_ms=int(NOW 
 BETWEEN: Final = b"\0\0"
 """Between two payloads of an input, which are framed, so that the checksum hides nothing."""
 
-_ENTRY: Final = record.encode_entry(make_entry())
+_ENTRY: Final = msgspec.msgpack.encode(make_entry())
+_BATCH: Final = b"b\x02\x01" + encode_entries([make_entry(session_id=1), make_entry(session_id=2)])
 _REFUSED: Final = encode_refused(
     RefusedRow(BLOCK, "events", 0, int(NOW * 1000), "too long", 0, make_entry().event)
 )
@@ -33,6 +37,7 @@ JOURNAL_SEEDS: Final = [
     b"r" + HEADER + record.frame(_ENTRY) * 2,
     b"h" + record.frame(_ENTRY) + record.frame(_ENTRY)[:-3],
     b"p" + BETWEEN.join([_ENTRY, b"\x93\xc0\xc0\xc0", _ENTRY]),
+    b"p" + BETWEEN.join([_BATCH, _ENTRY, _BATCH]),
     b"p" + BETWEEN.join([_ENTRY, _ENTRY]) + b"\xc1\xc1" + record.frame(_ENTRY)[:20],
 ]
 QUARANTINE_SEEDS: Final = [record.frame(_REFUSED) * 2, record.frame(_REFUSED) + record.frame(_ENTRY)[:9]]
@@ -47,7 +52,7 @@ def fuzz_journal(data: bytes) -> None:
         reported = {report.file: report.records for report in report_segments(folder)}
         with contextlib.closing(_open(folder)) as journal:
             found = {info.file_name: journal.read(info) for info in journal.pending()}
-            journal.append([_ENTRY])
+            journal.append([make_entry()])
             added = journal.rotate()
             assert added is not None
             assert journal.read(added) == [make_entry()], "a damaged segment spoils the next"
@@ -77,6 +82,13 @@ def fuzz_quarantine(data: bytes) -> None:
             assert path.read_bytes() + rest == data, f"bytes are lost at start {start}"
 
 
+def frame_any(payload: bytes) -> bytes:
+    """Give the record of a payload; behind ``b``, a number of entries and one of keys it is a batch's."""
+    if payload[:1] == b"b" and len(payload) > 3:
+        return record.frame_batch(payload[3:], payload[1], [bytes(16)] * payload[2])
+    return record.frame(payload)
+
+
 def _segment(data: bytes) -> bytes:
     """Make a segment's bytes of an input: as they are, behind a header, or behind good records too."""
     kind, rest = data[:1], data[1:]
@@ -85,7 +97,7 @@ def _segment(data: bytes) -> bytes:
     if kind == b"h":
         return HEADER + rest
     payloads, _, tail = rest.partition(b"\xc1\xc1")
-    return HEADER + b"".join(record.frame(payload) for payload in payloads.split(BETWEEN) if payload) + tail
+    return HEADER + b"".join(frame_any(payload) for payload in payloads.split(BETWEEN) if payload) + tail
 
 
 def _check_nothing_lost(folder: Path, content: bytes) -> None:

@@ -39,6 +39,7 @@ from service.session_recovery import recover_memories
 from service.snapshot import take_snapshot, write_snapshot
 from service.wire import record
 from service.wire.batch import MAX_ITEMS, Invalid, batch_reply, decode_batch
+from service.wire.entry import encode_entries, encode_records
 from service.wire.forwarded import TrustedProxies
 from service.wire.record import RecordError
 from service.wire.refused_row import RefusedRow, decode_refused, encode_refused
@@ -145,7 +146,7 @@ def fuzz_records(data: bytes) -> None:
 def fuzz_payloads(data: bytes) -> None:
     """Records with right checksums and any content, with one byte of them changed or not."""
     at, *payloads = data.split(SEPARATOR)
-    frames = [record.frame(payload) for payload in payloads if payload]
+    frames = [recovery.frame_any(payload) for payload in payloads if payload]
     content = bytearray().join(frames)
     good, _, _ = decode_records(bytes(content))
     _check_round_trip(good)
@@ -242,9 +243,10 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
 def seeds(name: str) -> list[bytes]:
     """Give good inputs of a target, to be changed."""
     entries = [make_entry(session_id=1), make_entry(session_id=2, pathname=b"/\xff")]
-    payloads = [record.encode_entry(entry) for entry in entries]
+    payloads = [msgspec.msgpack.encode(entry) for entry in entries]
+    batch = b"b\x02\x01" + encode_entries(entries)
     header = record.encode_header(record.Header("ab" * 16, 1_795_000_000_000))
-    frames = [record.frame(payload) for payload in payloads]
+    frames = [*map(record.frame, payloads), encode_records(entries, {1: bytes(16)})]
     match name:
         case "connection":
             requests = make_requests(host="x", domain="example.com")[::997]
@@ -265,7 +267,7 @@ def seeds(name: str) -> list[bytes]:
         case "records":
             return [*frames, b"".join(frames)]
         case "payloads":
-            return [SEPARATOR.join((b"\0\x10\x01", *payloads)), SEPARATOR.join((b"", *payloads))]
+            return [SEPARATOR.join((at, *payloads, batch)) for at in (b"\0\x10\x01", b"\x03\0\x01", b"")]
         case "segment":
             return [header + b"".join(frames)]
         case "progress":
@@ -334,7 +336,7 @@ def _judge(request: Request) -> None:
 
 
 def _check_round_trip(entries: list[Entry]) -> None:
-    frames = b"".join(record.frame(record.encode_entry(entry)) for entry in entries)
+    frames = encode_records(entries) if entries else b""
     assert decode_records(frames) == (entries, len(frames), ""), "an entry is read as another"
 
 

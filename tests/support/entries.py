@@ -1,8 +1,13 @@
 """Entries for tests: one plain one to change at will, and a strategy for any."""
 
+import struct
+import zlib
+
+import msgspec
 from hypothesis import strategies as st
 
 from service.ingestion.rows import ClickhouseEvent, ClickhouseSession, Entry, SessionAttributes, Text
+from service.wire import record
 
 MAX_UINT64 = 2**64 - 1
 
@@ -52,6 +57,15 @@ def make_entry(*, session_id: int = 1, pathname: Text = "/", site_id: int = 1) -
         attributes=attributes,
     )
     return Entry(event=event, replaced=None, session=session)
+
+
+def encode_alone(entry: Entry, key: bytes | None = None) -> bytes:
+    """Give the record of an entry as earlier versions wrote it."""
+    payload = msgspec.msgpack.encode(entry)
+    if key is None:
+        return record.frame(payload)
+    body = bytes([record.KEYED_VERSION]) + key + payload
+    return struct.pack("<II", len(body), zlib.crc32(body, len(body))) + body
 
 
 def entries() -> st.SearchStrategy[Entry]:

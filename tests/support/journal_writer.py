@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from service.journal import Journal
-from service.wire.record import encode_entry
 from tests.support.entries import make_entry
 
 ENTRIES_A_SEGMENT = 50
@@ -20,7 +19,7 @@ def main(folder: Path) -> None:
     session_id = 0
     while True:
         session_id += 1
-        journal.append([encode_entry(make_entry(session_id=session_id))])
+        journal.append([make_entry(session_id=session_id)])
         sys.stdout.write(f"{session_id}\n")
         sys.stdout.flush()
         if session_id % ENTRIES_A_SEGMENT == 0:
