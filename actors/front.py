@@ -194,9 +194,11 @@ class FrontActor(Actor):
         self._forget_settled()
         deadline = asyncio.get_running_loop().time() + self._ask_timeout_s
         for envelope in envelopes:
-            match envelope.message:
-                case Ingest() as ingest:
-                    self._ingest(ingest.request, envelope, deadline, ingest.trace)
+            message = envelope.message
+            if type(message) is Ingest:
+                self._ingest(message.request, envelope, deadline, message.trace)
+                continue
+            match message:
                 case IngestBatch(requests=requests, trace=trace):
                     self._ingest_batch(requests, envelope, deadline, trace)
                 case Tick():
@@ -228,8 +230,9 @@ class FrontActor(Actor):
         if refusal is None and is_spam_referrer(request.referrer, self._tables.spam.value):
             refusal = SPAM_REFERRER
         self.in_flight += 1
-        gathering = Gathering(request.domains) if len(request.domains) > 1 else None
-        for index, domain in enumerate(request.domains):
+        domains = request.domains
+        gathering = Gathering(domains) if len(domains) > 1 else None
+        for index, domain in enumerate(domains):
             event = Event(domain, request)
             site = trace.begin_event(event) if trace is not None else None
             offered = Offered(event, deadline, site, self, envelope, gathering, index)
@@ -254,7 +257,7 @@ class FrontActor(Actor):
             self._ingest(requests[index], BatchItem(batch, index), deadline, trace)
 
     def _offer(self, offered: Offered, domain: str) -> None:
-        site_id = self._directory.find(domain)
+        site_id = self._directory.by_domain.get(domain)
         if site_id is None:
             offered.reply(NOT_FOUND)
             return

@@ -194,42 +194,49 @@ class SiteActor(Actor):
         tracing = self._around.tracing
         taken = 0 if tracing is None else tracing.now()
         for envelope in envelopes:
-            match envelope.message:
-                case Offer(event=event, trace=trace):
-                    self._last_used = now
-                    if trace is not None:
-                        trace.take_up(taken)
-                    key = None
-                    if event.request.key is not None:
-                        key = digest_key(self._id, event.request.key)
-                        if self._is_repeat(key, envelope):
-                            continue
-                    verdict = self._judge(event, now)
-                    if isinstance(verdict, Entry):
-                        if key is not None:
-                            keys[len(entries)] = key
-                            self._await_repeats(key)
-                        # From here on the journal decides, and the sender waits for its word.
-                        envelope.claim()
-                        entries.append(verdict)
-                        senders.append(envelope)
-                        if trace is not None:
-                            traces.append(trace)
-                    else:
-                        envelope.reply(verdict)
-                case SiteChanged(site=site):
-                    self._set_site(site)
-                case Remember():
-                    envelope.reply(self._remember())
-                case Look():
-                    envelope.reply(SiteView(self._site, replace(self._rate_limit)))
-                case FindSessions(visitors=visitors):
-                    sessions = self._sessions
-                    envelope.reply(FoundSessions() if sessions is None else sessions.sessions_of(visitors))
-                case Tick(now=tick):
-                    self._tick(tick, alone=len(envelopes) == 1)
+            message = envelope.message
+            if type(message) is not Offer:
+                self._take_other(envelope, alone=len(envelopes) == 1)
+                continue
+            event, trace = message.event, message.trace
+            self._last_used = now
+            if trace is not None:
+                trace.take_up(taken)
+            key = None
+            if event.request.key is not None:
+                key = digest_key(self._id, event.request.key)
+                if self._is_repeat(key, envelope):
+                    continue
+            verdict = self._judge(event, now)
+            if type(verdict) is not Entry:
+                envelope.reply(verdict)
+                continue
+            if key is not None:
+                keys[len(entries)] = key
+                self._await_repeats(key)
+            # From here on the journal decides, and the sender waits for its word.
+            envelope.claim()
+            entries.append(verdict)
+            senders.append(envelope)
+            if trace is not None:
+                traces.append(trace)
         if entries:
             self._append(Append(self._id, self._epoch, entries, traces, keys or None, taken), senders)
+
+    def _take_other(self, envelope: Envelope, *, alone: bool) -> None:
+        """Take a message that is no event; ``alone`` says that nothing came with it."""
+        match envelope.message:
+            case SiteChanged(site=site):
+                self._set_site(site)
+            case Remember():
+                envelope.reply(self._remember())
+            case Look():
+                envelope.reply(SiteView(self._site, replace(self._rate_limit)))
+            case FindSessions(visitors=visitors):
+                sessions = self._sessions
+                envelope.reply(FoundSessions() if sessions is None else sessions.sessions_of(visitors))
+            case Tick(now=tick):
+                self._tick(tick, alone=alone)
 
     async def on_stop(self, reason: object) -> None:
         """Give the session budget back."""
