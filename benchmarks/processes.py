@@ -16,6 +16,7 @@ import msgspec
 
 from benchmarks.load import WARM_UP_S, Load, Traffic
 from benchmarks.open_load import OpenLoad
+from service.user_agents.engine import COMPILED
 from tests.support.clickhouse import ClickhouseServer
 
 DOMAIN = "bench.example"
@@ -119,6 +120,12 @@ class Service(Target):
             time.sleep(MEMORY_EVERY_S)
         return now
 
+    def settle(self) -> None:
+        """Return when it has nothing to do any more that a start brings with it: half a minute after one."""
+        _wait_for(
+            lambda: COMPILED in self._installation.log.read_text(), self._process, self._installation.log
+        )
+
     def kill(self) -> None:
         """End it as a fault would: SIGKILL, nothing written and nothing said."""
         self._process.kill()
@@ -150,7 +157,7 @@ class Installation:
         self.data_dir = folder / "data"
         self.database = database
         self._cores = cores
-        self._log = folder / "service.log"
+        self.log = folder / "service.log"
         self._arguments = ["--data-dir", str(self.data_dir)]
         addresses = (f"listen=127.0.0.1:{self.port}", f"admin_listen=127.0.0.1:{self.admin_port}")
         for setting in (*addresses, *settings):
@@ -161,8 +168,8 @@ class Installation:
         """Run the service on the measured core; ``program`` takes the arguments of ``gatehouse``."""
         began = time.monotonic()
         command = [*program, *self._arguments, "serve"]
-        with _running(command, self._cores.pin_measured, self._log) as process:
-            _wait_for(lambda: _is_ready(self.port), process, self._log)
+        with _running(command, self._cores.pin_measured, self.log) as process:
+            _wait_for(lambda: _is_ready(self.port), process, self.log)
             yield Service(self, process, time.monotonic() - began)
 
     def run(self, *words: str, measured: bool = False) -> str:

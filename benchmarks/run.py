@@ -133,6 +133,10 @@ def run(*, scale: Scale, rounds: int, store: str, settings: Sequence[str]) -> Re
             running_service(cores, folder / "on", store=store, settings=told) as telling,
             running_bare(cores, folder) as bare,
         ):
+            if scale.settles:
+                _say("half a minute, until what a start brings with it is done ...")
+                service.settle()
+                telling.settle()
             for number in range(1, rounds + 1):
                 service_loads.append(load(service, "the service", number))
                 telling_loads.append(load(telling, "with telemetry", number))

@@ -47,9 +47,12 @@ class Scale(Struct, frozen=True):
     """Of each awake site: the sessions are so many times the sites."""
     flushed_events: int = 100_000
     replayed_events: int = 300_000
+    settles: bool = True
+    """Whether to wait until a started service has nothing else to do."""
 
 
 SHORT: Final = Scale(
+    settles=False,
     seconds=0.5,
     warm_up_s=0.2,
     sites=2_000,

@@ -39,6 +39,10 @@ COMPILE_PAUSE_S: Final = 0.01
 """After each slice: all of it takes two seconds of CPU time, and is done within half a minute."""
 
 
+COMPILED: Final = "The rules for user agents are compiled"
+"""Logged when the service has nothing to do any more but for its senders."""
+
+
 class UserAgentEngine:
     """Takes user agents apart."""
 
@@ -78,16 +82,17 @@ class UserAgentEngine:
         except TooSlow:
             return ()
 
-    def compile(self, *, pause_s: float = COMPILE_PAUSE_S) -> None:
-        """Compile every expression, in slices with a pause after each, until it is over or closed."""
+    def compile(self, *, pause_s: float = COMPILE_PAUSE_S) -> bool:
+        """Compile every expression, in slices with a pause after each; False when it was closed meanwhile."""
         began = time.thread_time()
         for section in self._plan.sections():
             for place in range(len(section)):
                 section.pattern(place)
                 if time.thread_time() - began > COMPILE_SLICE_S:
                     if self._stopping.wait(pause_s):
-                        return
+                        return False
                     began = time.thread_time()
+        return True
 
     def start(self, *, delay_s: float = BUILD_DELAY_S) -> None:
         """Have everything compiled, and the databases built when there are none; returns at once."""
@@ -113,8 +118,8 @@ class UserAgentEngine:
             self._compiler.join(CLOSE_LIMIT_S)
 
     def _compile(self, delay_s: float) -> None:
-        if not self._stopping.wait(delay_s):
-            self.compile()
+        if not self._stopping.wait(delay_s) and self.compile():
+            log.info(COMPILED)
 
     def _build(self, folder: Path, delay_s: float) -> None:
         if self._stopping.wait(delay_s):
