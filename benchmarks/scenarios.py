@@ -190,6 +190,8 @@ def hold_flush(
     watched = folder / "holds.json"
     with installed(cores, folder, store=store, settings=chosen) as installation:
         with installation.serving([sys.executable, "-m", "benchmarks.watched", str(watched)]) as service:
+            if scale.settles:
+                service.settle()
             sent = fill(service.port, _known_batches(service, scale.flushed_events))
             with open_load(
                 service,

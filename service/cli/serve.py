@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from service.config import Config
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
-SWITCH_S: Final = 0.0005
+SWITCH_S: Final = 0.0001
 """How long a thread that computes keeps the loop waiting, each time that the loop wants to go on."""
 RETRY_S: Final = 2.0
 """How often a database that is away is tried again."""
