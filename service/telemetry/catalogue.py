@@ -181,7 +181,7 @@ STEP_DURATION: Final = Metric(
     unit=SECONDS,
     attributes=("step",),
     bounds=STEP_BOUNDS_S,
-    meaning="What one step of the pipeline took, measured for one event in 128; a step after a drop is not "
+    meaning="What one step of the pipeline took, measured for one event in 512; a step after a drop is not "
     "run.",
     advice="Tells where the time of an event goes.",
 )
