@@ -15,6 +15,7 @@ from service.clickhouse.store import CounterRow
 from service.ingestion.verdict import BUFFERED, DropReason
 from service.sites.records import Limits, ShieldKind
 from service.telemetry import Distribution, catalogue
+from service.telemetry.counting import STEPS_MEASURED_EVERY
 from service.telemetry.figures import Measured
 from service.telemetry.metric import Metric
 from tests.support.memory_store import MemoryStore
@@ -91,10 +92,11 @@ async def test_the_counters_equal_what_was_sent(tmp_path: Path) -> None:
 
 
 async def test_every_metric_of_the_system_is_reported(tmp_path: Path) -> None:
-    """A system that took a few hundred events leaves none of the catalogue out."""
+    """A system that took as many events as it takes to measure steps leaves none of the catalogue out."""
     async with running_system(tmp_path, durability="fsync", settings=SystemSettings(tick_s=0.01)) as running:
-        for visitor in range(200):
-            await running.send(running.request(visitor=visitor % 250))
+        await running.send_batch(
+            [running.request(visitor=number % 250) for number in range(STEPS_MEASURED_EVERY)]
+        )
         await running.system.flush()
         await running.system.stop(deadline_s=2.0)
         reported = {figure.metric for figure in read(running)}
