@@ -68,7 +68,7 @@ class Target:
         """Run the load against it, in a process of its own."""
         command = [sys.executable, "-m", "benchmarks.load", "--port", str(self.port), "--domain", DOMAIN]
         command += ["--seconds", str(seconds), "--warm-up", str(warm_up_s), "--watch-pid", str(self.pid)]
-        command += ["--traffic", traffic, "--token", self.find_token()]
+        command += ["--traffic", traffic, f"--token={self.find_token()}"]
         command += ["--sites", str(sites), "--visitors", str(visitors)]
         result = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         return msgspec.json.decode(result.stdout, type=Load)
