@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics.export import (
     NumberDataPoint,
     Sum,
 )
+from opentelemetry.sdk.resources import Resource
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.ingestion.event import Event
@@ -204,6 +205,15 @@ class TestOrigin:
         assert attributes["service.instance.id"] == "pod-7"
         assert attributes["team"] == "web"
         assert attributes["service.name"] == "gatehouse"
+
+    def test_its_hash_is_known(self) -> None:
+        """It is equal to the SDK's own, and stands for the same in a dictionary."""
+        origin = describe_origin(version="1", instance="one")
+        own = Resource(dict(origin.attributes), origin.schema_url)
+
+        assert origin == own
+        assert hash(origin) == hash(own)
+        assert origin != describe_origin(version="1", instance="two")
 
 
 class TestPrometheus:
