@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from statistics import median
 
@@ -128,7 +128,8 @@ def last_result() -> Result | None:
 
 
 def save(name: str, machine: str, settings: Sequence[str], figures: Sequence[Figure]) -> None:
-    """Record a run as ``benchmarks/results/NAME.json``."""
+    """Record a run as ``benchmarks/results/NAME.json``, but for figures that are no number: JSON has none."""
+    figures = [figure for figure in figures if isfinite(figure.value)]
     result = Result(datetime.now(UTC).isoformat(timespec="minutes"), machine, settings, figures)
     RESULTS.mkdir(exist_ok=True)
     text = msgspec.json.format(msgspec.json.encode(result)).decode()

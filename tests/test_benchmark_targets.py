@@ -1,8 +1,12 @@
 """The targets of the benchmark: what is met, what is short, and what is compared."""
 
+from math import inf
+from pathlib import Path
+
 import pytest
 from msgspec import structs
 
+from benchmarks import targets
 from benchmarks.load import Load, Window
 from benchmarks.open_load import OpenLoad, Times
 from benchmarks.scenarios import Counted, Crowded, Held, Replayed
@@ -149,3 +153,13 @@ def test_recorded_runs_can_be_read() -> None:
     """Whatever is in the folder of results is a run, or there is none yet."""
     result = last_result()
     assert result is None or result.figures
+
+
+def test_a_run_without_a_figure_can_be_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was refused has no 99th percentile; the rest of such a run is kept."""
+    monkeypatch.setattr(targets, "RESULTS", tmp_path)
+    targets.save("run", "a machine", (), [Figure("p99", inf, 10.0, at_most=True), Figure("ratio", 1.2, 1.4)])
+
+    result = last_result()
+    assert result is not None
+    assert [figure.name for figure in result.figures] == ["ratio"]
