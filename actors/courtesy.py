@@ -2,8 +2,8 @@
 
 Whoever does a long piece of work inside the loop cuts it into small ones and gives way after each: first one
 turn of the loop, and when that comes late, which is how long a sender would have waited too, a rest that
-grows up to several times the work before it. A thread of its own would not do: it takes the interpreter from
-the loop for five milliseconds at a time, after each system call of the loop anew.
+grows up to several times the work before it. A thread of its own rests for nobody: it asks for the
+interpreter again after each system call of the loop.
 """
 
 import asyncio
