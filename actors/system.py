@@ -72,7 +72,7 @@ INSERTER_SHUTDOWN_S: Final = 0.5
 FLUSH_TIMEOUT_S: Final = 600.0
 RELOAD_TIMEOUT_S: Final = 10.0
 QUARANTINE_TIMEOUT_S: Final = 30.0
-DOOR_SHARE: Final = 0.5
+DOOR_SHARE: Final = 0.2
 """Of the longest line: who is let in at the door still waits at a site."""
 OVERLOADED: Final = Retry(RetryReason.OVERLOADED)
 NOT_READY: Final = Retry(RetryReason.NOT_READY)

@@ -68,6 +68,19 @@ async def test_what_is_stored_leaves_memory(tmp_path: Path, monkeypatch: pytest.
                 await asyncio.sleep(0)
 
 
+async def test_what_is_stored_leaves_memory_as_fast_as_events_come(tmp_path: Path) -> None:
+    """Under a load that never rests it is not only the ticks, of which there are few, that let go of it."""
+    settings = SystemSettings(tick_s=60, block=BlockLimits(max_rows=4000))
+    async with running_system(tmp_path, settings=settings) as running:
+        for _ in range(200):
+            await running.send_batch([running.request()] * 100)
+        stored = running.store.events
+
+        assert len(stored) >= 12_000, "blocks were stored meanwhile"
+        # Held by this loop, the call, and the store's two lists; more by their entries.
+        assert sum(sys.getrefcount(event) > 4 for event in stored) <= 4000
+
+
 async def test_session_rows_are_coalesced_within_a_block(tmp_path: Path) -> None:
     """Five pageviews of a visitor in one block are one session row."""
     async with running_system(tmp_path) as running:
