@@ -34,6 +34,7 @@ from actors.messages import (
     Tick,
 )
 from actors.outlook import GrowthRate
+from actors.patience import Patience
 from actors.runtime import Actor, ActorError, Envelope, Ref
 from actors.salts import SaltBook, SaltsActor
 from actors.session_book import KEPT_S, SessionBudget
@@ -72,8 +73,6 @@ INSERTER_SHUTDOWN_S: Final = 0.5
 FLUSH_TIMEOUT_S: Final = 600.0
 RELOAD_TIMEOUT_S: Final = 10.0
 QUARANTINE_TIMEOUT_S: Final = 30.0
-DOOR_SHARE: Final = 0.2
-"""Of the longest line: who is let in at the door still waits at a site."""
 OVERLOADED: Final = Retry(RetryReason.OVERLOADED)
 NOT_READY: Final = Retry(RetryReason.NOT_READY)
 
@@ -126,6 +125,7 @@ class System:
         self._tracing = tracing
         self._clock = clock
         self._settings = settings
+        self._patience = Patience(settings.max_wait_s)
         self._refreshed = refreshed
         """Tables that follow a file or a URL."""
         self._status = Status()
@@ -425,8 +425,10 @@ class System:
             self._measures.publish(now)
 
     def _is_late(self) -> bool:
-        longest_s = self._settings.max_wait_s * DOOR_SHARE
-        return not self._accepting or self._tree["front"].expected_wait_s > longest_s
+        if not self._accepting:
+            return True
+        wait_s = self._tree["front"].expected_wait_s
+        return wait_s > 0 and self._patience.ends(wait_s, asyncio.get_running_loop().time())
 
     def _refusal(self) -> Retry:
         return OVERLOADED if self._accepting else NOT_READY
