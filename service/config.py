@@ -224,7 +224,8 @@ class Config(Struct, frozen=True, kw_only=True):
         float,
         Meta(ge=0.001, le=60),
         About(
-            "How long a site's line of events may be, and half of it (a fifth under overload) at the door; else 503.",
+            "How long a site's line of events may be, and half of it (under overload a fifth) "
+            "the one at the door; else it is 503.",
             unit="seconds",
         ),
     ] = 0.1
