@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 
 POSTPONED_RETRY_S = 60.0
 """How often postponed blocks are tried again; at once when rows were taken out of the quarantine."""
-LET_GO_AT_ONCE: Final = 100
-"""Entries of stored blocks that leave memory in one turn at least: about a tenth of a millisecond."""
+LET_GO_AT_ONCE: Final = 500
+"""Entries of stored blocks that leave memory in a turn without events: about half a millisecond."""
 SAME_MOMENT_S: Final = 0.01
 """Events that arrive within this time are measured as one arrival."""
 
@@ -181,7 +181,7 @@ class BufferActor(Actor):
         if len(appends) < len(envelopes):
             self._see_to_rest(envelopes)
         if self._spent:
-            self._forget_some(0 if write is None else len(write.entries))
+            self._forget_some(LET_GO_AT_ONCE if write is None else 2 * len(write.entries))
         return None
 
     async def _confirm(self, write: "_Written", envelopes: list[Envelope]) -> None:
@@ -196,7 +196,7 @@ class BufferActor(Actor):
             self._note_written(write)
         self._see_to_rest(envelopes)
         if self._spent:
-            self._forget_some(len(write.entries))
+            self._forget_some(2 * len(write.entries))
 
     def _see_to_rest(self, envelopes: list[Envelope]) -> None:
         for envelope in envelopes:
@@ -374,10 +374,10 @@ class BufferActor(Actor):
             self._journal.remove(segment)
         self._stored.clear()
 
-    def _forget_some(self, appended: int) -> None:
-        """Let go of a few, and of more than came in meanwhile, so that they never pile up."""
+    def _forget_some(self, count: int) -> None:
+        """Let go of a few: of more than came in with the same turn, so that they never pile up."""
         spent = self._spent[0]
-        del spent[-max(LET_GO_AT_ONCE, 2 * appended) :]
+        del spent[-count:]
         if not spent:
             self._spent.popleft()
 
