@@ -34,6 +34,7 @@ REFERRERS_LOOKED_UP = (
     Referrer("android-app://", "com.reddit.frontpage", "/"),
     Referrer("", "blog.partner.example", "/weekly-links"),
     Referrer("", "a.long.host.that.nobody.has.ever.heard.of.example", "/page"),
+    Referrer("", "a.made.up.name.before.google.co.uk", "/"),
 )
 
 

@@ -136,18 +136,17 @@ class SourceTable:
         """Find what names a tag, or an address as a whole."""
         lower = text.lower()
         match = self._names.get(lower)
-        if match is None and lower.endswith(self._domain_ends):
-            for end, found in self._domains.items():
-                if lower.endswith(end):
-                    return found
-        return match
+        return self._match_domain(lower) if match is None and lower.endswith(self._domain_ends) else match
 
     def match_referrer(self, referrer: Referrer) -> Match | None:
         """Find what names the source that a referrer belongs to."""
         host = referrer.host
-        match = self.match_name(referrer.prefix + host)
         if referrer.prefix or len(host) > MAX_HOST_CHARS:
-            return match
+            return self.match_name(referrer.prefix + host)
+        lower = host.lower()
+        match = self._names.get(lower)
+        if match is None and lower.endswith(self._domain_ends):
+            match = self._match_domain(lower)
         if match is None:
             return self._match_host(host, referrer.path)
         # One page of a host may be something else than the host.
@@ -194,6 +193,9 @@ class SourceTable:
         if not path and known is not None and known.name != match.name:
             # Names go before hosts, so an older one would keep this host for itself.
             self._names[host] = match
+
+    def _match_domain(self, text: str) -> Match:
+        return next(match for end, match in self._domains.items() if text.endswith(end))
 
     def _match_host(self, host: str, path: str) -> Match | None:
         """Try the host, then what is left of it without its first label, and so on."""
@@ -293,5 +295,4 @@ def _is_below(path: str, place: str) -> bool:
 
 def _is_country_suffix(suffix: str) -> bool:
     """Tell whether a suffix is a top-level domain, or one of a country's usual second levels (``co.uk``)."""
-    first, dot, country = suffix.partition(".")
-    return not dot or (first in _SECOND_LEVELS and len(country) == 2)
+    return "." not in suffix or (suffix[:-3] in _SECOND_LEVELS and suffix[-3] == ".")
