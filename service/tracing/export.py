@@ -5,16 +5,21 @@ queue that drops, and never tears one apart.
 """
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 from typing import Final, Literal
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.util.re import parse_env_headers
+from requests import RequestException, Session
 
 from service.errors import ConfigError
 from service.telemetry import Measured, catalogue
 from service.telemetry.origin import describe_origin
+from service.tracing.otlp import encode_request
 from service.tracing.records import MAX_SITES
 from service.tracing.spans import Sampling, Tracing
 
@@ -26,7 +31,12 @@ MAX_TRACE_SPANS: Final = 1 + 2 * MAX_SITES
 BATCH_SPANS: Final = 512
 EXPORT_INTERVAL_MS: Final = 2_000
 EXPORT_TIMEOUT_S: Final = 5.0
-
+TRY_TIMEOUT_S: Final = 2.0
+"""For the connection, and again for the answer, of one of the tries over HTTP."""
+TRY_AFTER_S: Final = (0.0, 0.0, 1.0)
+"""That the collector has closed a kept connection is found out at once; one that starts needs longer."""
+LATER: Final = frozenset({429, 502, 503, 504})
+"""What OTLP has for "try again"."""
 
 Protocol = Literal["http/protobuf", "grpc"]
 
@@ -60,6 +70,54 @@ class CountedExporter(SpanExporter):
     def shutdown(self) -> None:
         """End what is under way."""
         self._exporter.shutdown()
+
+
+class HttpSpanExporter(SpanExporter):
+    """Sends spans to a URL by OTLP over HTTP.
+
+    Of the environment it takes what the SDK's exporter does: ``OTEL_EXPORTER_OTLP_HEADERS``,
+    ``OTEL_EXPORTER_OTLP_CERTIFICATE``, ``_CLIENT_CERTIFICATE`` and ``_CLIENT_KEY``, also with ``_TRACES_``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._ended = threading.Event()
+        self._session = session = Session()
+        session.headers["content-type"] = "application/x-protobuf"
+        session.headers.update(parse_env_headers(_from_environment("HEADERS") or "", liberal=True))
+        session.verify = _from_environment("CERTIFICATE") or True
+        certificate, key = _from_environment("CLIENT_CERTIFICATE"), _from_environment("CLIENT_KEY")
+        session.cert = (certificate, key) if certificate and key else certificate
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send a batch; tries again what may come to be taken, for some seconds."""
+        request = encode_request(spans)
+        problem = "it is too late"
+        for wait_s in TRY_AFTER_S:
+            if self._ended.wait(wait_s):
+                break
+            try:
+                status = self._session.post(
+                    self._url, data=request, timeout=TRY_TIMEOUT_S, allow_redirects=False
+                ).status_code
+            except RequestException as error:
+                problem = type(error).__name__
+                continue
+            if status < HTTPStatus.MULTIPLE_CHOICES:
+                return SpanExportResult.SUCCESS
+            problem = f"it answered {status}"
+            if status not in LATER:
+                break
+        log.warning(
+            "The collector takes no spans: %s. Events are taken as ever; see that it runs at otlp_endpoint",
+            problem,
+        )
+        return SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        """Try nothing again, from now on."""
+        self._ended.set()
+        self._session.close()
 
 
 class SpanQueue(BatchSpanProcessor):
@@ -130,6 +188,9 @@ def _open_exporter(endpoint: str, protocol: Protocol) -> SpanExporter:
             ) from None
         insecure = endpoint.startswith("http://")
         return GrpcExporter(endpoint=endpoint, insecure=insecure, timeout=EXPORT_TIMEOUT_S)
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+    return HttpSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
 
-    return HttpExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_S)
+
+def _from_environment(name: str) -> str | None:
+    """Give what OpenTelemetry's variable of this name says of traces, or of all."""
+    return os.environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}")

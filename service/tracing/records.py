@@ -1,8 +1,8 @@
 """What is remembered of requests and blocks under way, so that spans can be made of those that are kept.
 
-A span costs some 5 µs, and 20 more to be sent, and whether a request failed or was slow is known at its end
-only. So these are plain objects with times; a span is made, with its true times, when all is over and it is
-kept. They hold no text of a visitor beyond the life of the request.
+A span costs some 4 µs, and as much again to be sent, and whether a request failed or was slow is known at its
+end only. So these are plain objects with times; a span is made, with its true times, when all is over and it
+is kept. They hold no text of a visitor beyond the life of the request.
 
 Of a plain event that was not sampled nothing is remembered but when it began: should it have to be kept in
 the end, its record is made then (``Tracing.keep_late``), under the ``Answering`` that ends it.

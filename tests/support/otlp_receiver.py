@@ -4,6 +4,7 @@ import gzip
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -17,6 +18,10 @@ class Received:
 
     def __init__(self) -> None:
         self.url = ""
+        self.requests: list[Message] = []
+        """The head of each, also of those that were refused."""
+        self.refusals: list[int] = []
+        """What the next requests are answered; they are not kept."""
         self._spans: list[bytes] = []
         self._logs: list[bytes] = []
 
@@ -64,8 +69,12 @@ def otlp_receiver() -> Iterator[Received]:
             body = self.rfile.read(int(self.headers["content-length"]))
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
-            received.keep(self.path, body)
-            self.send_response(200)
+            received.requests.append(self.headers)
+            if received.refusals:
+                self.send_response(received.refusals.pop(0))
+            else:
+                received.keep(self.path, body)
+                self.send_response(200)
             self.send_header("content-type", "application/x-protobuf")
             self.send_header("content-length", "0")
             self.end_headers()

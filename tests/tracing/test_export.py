@@ -10,8 +10,9 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service.telemetry import catalogue
-from service.tracing.export import MAX_QUEUED_SPANS, SpanQueue
+from service.tracing.export import MAX_QUEUED_SPANS, TRY_AFTER_S, HttpSpanExporter, SpanQueue
 from service.tracing.spans import Sampling, Tracing
+from tests.support.otlp_receiver import otlp_receiver
 
 
 def tracing_into(queue: SpanQueue) -> Tracing:
@@ -106,3 +107,58 @@ def test_collector_that_hangs_delays_nothing() -> None:
         catalogue.SPAN_LINKS_CUT: 0,
     }
     assert exporter.ended.is_set()
+
+
+def lost_of_ten(url: str) -> int:
+    """Send ten spans to a collector, and tell how many it did not get."""
+    queue = SpanQueue(HttpSpanExporter(f"{url}/v1/traces"))
+    for _ in range(10):
+        tracing_into(queue).begin("/api/event").finish(202)
+    queue.stop(timeout_s=60)
+    return queue.lost
+
+
+def test_spans_arrive_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the headers that the environment asks for; those for traces go before those for all."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=all")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-tenant=traces,authorization=Basic%20YTpi")
+    with otlp_receiver() as received:
+        assert lost_of_ten(received.url) == 0
+
+    assert [span.name for span in received.spans()] == ["POST /api/event"] * 10
+    (head,) = received.requests
+    assert head["content-type"] == "application/x-protobuf"
+    assert head["x-tenant"] == "traces"
+    assert head["authorization"] == "Basic YTpi"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_collector_that_is_busy_is_asked_again(status: int) -> None:
+    """What it takes then is not lost."""
+    with otlp_receiver() as received:
+        received.refusals = [status] * (len(TRY_AFTER_S) - 1)
+        assert lost_of_ten(received.url) == 0
+
+    assert len(received.spans()) == 10
+
+
+@pytest.mark.parametrize(("status", "tries"), [(400, 1), (308, 1), (502, len(TRY_AFTER_S))])
+def test_what_the_collector_refuses_is_lost(
+    status: int, tries: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is asked again only where that can help, some times; the log says what it answered."""
+    with otlp_receiver() as received:
+        received.refusals = [status] * 10
+        assert lost_of_ten(received.url) == 10
+
+    assert len(received.requests) == tries
+    assert f"takes no spans: it answered {status}." in caplog.text
+
+
+def test_collector_that_is_not_there_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the kind of error."""
+    with otlp_receiver() as received:
+        url = received.url
+
+    assert lost_of_ten(url) == 10
+    assert "takes no spans: ConnectionError." in caplog.text
