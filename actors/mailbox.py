@@ -4,14 +4,14 @@ Rules it keeps (reference/actors.md, sections 1.2, 3 and 4):
 
 - The lane for work is bounded and refuses the newest when full: offering never blocks, a refusal is counted.
 - The lane for control messages has no bound, is read first, and never loses anything.
-- One reader only, who is called when something is there; the call takes nothing out.
+- One reader only, who is told when something is there; that takes nothing out.
 - An idle mailbox is small: a lane exists only while something is in it, because thousands of actors are idle.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -35,6 +35,13 @@ class MailboxStatistics(Struct, frozen=True):
     """Messages waiting in the control lane."""
 
 
+class Reader(Protocol):
+    """Whoever reads a mailbox."""
+
+    def on_filled(self) -> None:
+        """Hear that something is there."""
+
+
 class Mailbox(Generic[T]):
     """Two lanes and one reader; used by one thread only."""
 
@@ -46,8 +53,8 @@ class Mailbox(Generic[T]):
         # None stands for an empty lane: an empty deque weighs 0.6 kB, more than the rest of the mailbox.
         self._work: deque[T] | None = None
         self._control: deque[T] | None = None
-        # Called with the next message; None while the reader does not wait.
-        self._reader: Callable[[], None] | None = None
+        # Told of the next message; None while the reader does not wait.
+        self._reader: Reader | None = None
         self._taken = 0
         self._refused = 0
         self._peak = 0
@@ -73,7 +80,7 @@ class Mailbox(Generic[T]):
         if len(lane) > self._peak:
             self._peak = len(lane)
         if self._reader is not None:
-            self._call_reader()
+            self._tell_reader()
         return True
 
     def offer_control(self, envelope: T) -> None:
@@ -82,10 +89,10 @@ class Mailbox(Generic[T]):
             self._control = deque()
         self._control.append(envelope)
         if self._reader is not None:
-            self._call_reader()
+            self._tell_reader()
 
-    def call_when_filled(self, reader: Callable[[], None]) -> None:
-        """Have the reader called once, as soon as something is there: now, or within the next offer.
+    def tell_when_filled(self, reader: Reader) -> None:
+        """Have the reader told once, as soon as something is there: now, or within the next offer.
 
         Raises RuntimeError when somebody waits already: two readers would each get half of the messages.
         """
@@ -95,10 +102,10 @@ class Mailbox(Generic[T]):
             )
         self._reader = reader
         if self:
-            self._call_reader()
+            self._tell_reader()
 
     def forget_reader(self) -> None:
-        """Have nobody called any more."""
+        """Have nobody told any more."""
         self._reader = None
 
     def take(self, limit: int) -> list[T]:
@@ -135,10 +142,10 @@ class Mailbox(Generic[T]):
             control_depth=control_depth,
         )
 
-    def _call_reader(self) -> None:
+    def _tell_reader(self) -> None:
         reader, self._reader = self._reader, None
         assert reader is not None, "somebody waits"
-        reader()
+        reader.on_filled()
 
 
 def _split(lane: deque[T], limit: int) -> tuple[list[T], deque[T] | None]:

@@ -24,7 +24,7 @@ import enum
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from operator import length_hint
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from msgspec import Struct
 
@@ -42,6 +42,9 @@ PACE_MEMORY = 0.5
 
 PACE_S = 1.0
 """How long a pace is remembered after the last backlog."""
+
+NOTHING: Final[Iterator["Envelope"]] = iter(())
+"""Messages in hand of an actor that rests."""
 
 M = TypeVar("M")
 
@@ -340,7 +343,7 @@ class Cell:
         # What a handler works on at this moment.
         self._in_hand: tuple[Envelope, ...] = ()
         # What was taken together with it and has not been looked at yet.
-        self._rest: Iterator[Envelope] = iter(())
+        self._rest = NOTHING
         # True after Stop(drain=True): the end comes when the mailbox is empty.
         self._draining = False
         # How many messages the next turn takes at most.
@@ -418,14 +421,14 @@ class Cell:
             self._sleep.set_result(None)
         else:
             self._in_turn = 0
-            self._mailbox.call_when_filled(self._begin_anew)
+            self._mailbox.tell_when_filled(self)
 
     def _get_in_line(self) -> None:
         if not self._in_line:
             self._in_line = True
             self._turns.enter(self)
 
-    def _begin_anew(self) -> None:
+    def on_filled(self) -> None:
         """Get in line with the first message after a rest; a pace that is old says nothing any more."""
         if self.ref._pace is not None and asyncio.get_running_loop().time() - self._began_at > PACE_S:
             self.ref._pace = None
@@ -552,6 +555,7 @@ class Cell:
                 batch.append(envelope)
             else:
                 self._skip(envelope)
+        self._rest = NOTHING  # one for all actors that rest, of which there are thousands
         self._in_hand = tuple(batch)
         if not batch:
             return None

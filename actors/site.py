@@ -83,14 +83,20 @@ Repeats = dict[bytes, list[Envelope]]
 class Appending(Envelope):
     """Rows on their way to the buffer, whose answer or crash is the verdict of those who wait for them."""
 
-    __slots__ = ("_repeats", "_senders", "undo", "written")
+    __slots__ = ("_line", "_repeats", "_senders", "undo", "written")
 
     def __init__(
-        self, append: Append, senders: Sequence[Envelope], undo: Undo, repeats: Repeats | None
+        self,
+        append: Append,
+        senders: Sequence[Envelope],
+        undo: Undo,
+        repeats: Repeats | None,
+        line: "deque[Appending]",
     ) -> None:
         super().__init__(append)
         self._senders = senders
         self._repeats = repeats
+        self._line = line
         self.undo = undo
         """What takes the changes of the sessions back."""
         self.written: bool | None = None
@@ -121,6 +127,10 @@ class Appending(Envelope):
     def _accept(self) -> None:
         self.written = True
         self._answer(BUFFERED, REPEATED)
+        # At once here too: kept until their site's next message, the rows of many sites are much to hold, and
+        # to be looked at by the garbage collection.
+        if self._line and self._line[0] is self:
+            self._line.popleft()
 
     def _answer(self, verdict: Verdict, repeated: Verdict) -> None:
         for sender in self._senders:
@@ -336,13 +346,13 @@ class SiteActor(Actor):
 
     def _append(self, append: Append, senders: Sequence[Envelope]) -> None:
         assert self._sessions is not None, "entries come out of sessions"
-        appending = Appending(append, senders, self._sessions.take_undo(), self._repeats)
+        if self._unsettled is None:
+            self._unsettled = deque()
+        appending = Appending(append, senders, self._sessions.take_undo(), self._repeats, self._unsettled)
         if not self._around.buffer.offer(appending):
             self._sessions.roll_back(appending.undo)
             appending.refuse(OVERLOADED)
             return
-        if self._unsettled is None:
-            self._unsettled = deque()
         self._unsettled.append(appending)
 
     def _settle(self) -> None:

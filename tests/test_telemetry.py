@@ -28,7 +28,6 @@ from service.telemetry import (
     MAX_TALLY_KEYS,
     OTHER_DOMAIN,
     Measured,
-    TallyKey,
     Telemetry,
     catalogue,
     telemetry_event_buffered,
@@ -316,7 +315,7 @@ class TestTally:
         event = Event(domain="example.com", request=make_request(timestamp=125))
         telemetry.emit_telemetry_dropped(event, DropReason.BOT)
 
-        assert telemetry.take_tally() == {TallyKey(120, "example.com", "dropped_bot", 0): 1}
+        assert telemetry.take_tally() == {(120, "example.com", "dropped_bot", 0): 1}
         assert telemetry.take_tally() == {}
 
     def test_a_flood_of_domains_keeps_the_total(self) -> None:
@@ -330,7 +329,7 @@ class TestTally:
         tally = telemetry.take_tally()
 
         assert len(tally) == MAX_TALLY_KEYS + 1
-        assert tally[TallyKey(0, OTHER_DOMAIN, "dropped_not_found", 0)] == 500
+        assert tally[0, OTHER_DOMAIN, "dropped_not_found", 0] == 500
         assert telemetry.tally_overflow == 500
 
 

@@ -8,18 +8,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from msgspec import Struct
-
 from service.ingestion.request import Request
 from service.ingestion.verdict import DropReason, RetryReason
 from service.telemetry import catalogue
 from service.telemetry.figures import Histogram, HistogramFamily, Measured
 
-MAX_TALLY_KEYS: Final = 20_000
-"""Different (minute, domain, metric, version) keys held between two takings.
-
-Beyond it keys are folded, see ``_count``.
-"""
+MAX_TALLY_KEYS: Final = 100_000
+"""Different keys held between two takings; beyond it keys are folded, see ``_count``."""
 OTHER_DOMAIN: Final = "(other)"
 
 STEPS_MEASURED_EVERY: Final = 512
@@ -50,13 +45,11 @@ class CountedEvent(Protocol):
         ...
 
 
-class TallyKey(Struct, frozen=True):
-    """What ``ingest_counters`` sums over; ``minute`` is UTC epoch seconds at the start of the minute."""
+TallyKey = tuple[int, str, str, int]
+"""What ``ingest_counters`` sums over: minute (UTC epoch seconds at its start), domain, metric, version.
 
-    minute: int
-    domain: str
-    metric: str
-    tracker_script_version: int
+A plain tuple, for there can be as many as events.
+"""
 
 
 class Telemetry:
@@ -73,7 +66,7 @@ class Telemetry:
         self.repeated = 0
         self.tally_overflow = 0
         """Counts that were folded into ``(other)`` because there were too many different keys."""
-        self._tally: dict[tuple[int, str, str, int], int] = {}
+        self._tally: dict[TallyKey, int] = {}
         self._until_steps = STEPS_MEASURED_EVERY
         self._steps = HistogramFamily(catalogue.STEP_DURATION)
         self._requests: dict[tuple[str, str, int], Histogram] = {}
@@ -108,7 +101,7 @@ class Telemetry:
     def take_tally(self) -> dict[TallyKey, int]:
         """Hand over the counts since the last taking and start afresh."""
         taken, self._tally = self._tally, {}
-        return {TallyKey(*key): value for key, value in taken.items()}
+        return taken
 
     def steps_due(self) -> bool:
         """Tell whether the steps of this event are to be timed; counts the event."""

@@ -1,6 +1,7 @@
 """The mailbox alone: two lanes, a bound, one reader, and figures that add up."""
 
 from collections import deque
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -113,23 +114,36 @@ def test_statistics_name_every_figure() -> None:
     assert expected == mailbox.statistics()
 
 
-def test_calls_at_once_when_something_is_there() -> None:
+class Told:
+    """A reader that does something each time that it is told."""
+
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+        self.times = 0
+        self._then = then
+
+    def on_filled(self) -> None:
+        """Count it, and do it."""
+        self.times += 1
+        self._then()
+
+
+def test_tells_at_once_when_something_is_there() -> None:
     """Nobody waits for what has come already."""
     mailbox: Mailbox[str] = Mailbox(1)
-    calls: list[str] = []
+    reader = Told()
     mailbox.offer("a")
 
-    mailbox.call_when_filled(lambda: calls.append("filled"))
+    mailbox.tell_when_filled(reader)
 
-    assert calls == ["filled"]
+    assert reader.times == 1
 
 
 @pytest.mark.parametrize("lane", ["work", "control"])
-def test_calls_with_the_first_message(lane: str) -> None:
-    """A message of either lane calls the reader, once, and is there for it to take."""
+def test_tells_of_the_first_message(lane: str) -> None:
+    """The reader is told of a message of either lane, once, which is there for it to take."""
     mailbox: Mailbox[str] = Mailbox(2)
     got: list[list[str]] = []
-    mailbox.call_when_filled(lambda: got.append(mailbox.take(1)))
+    mailbox.tell_when_filled(Told(lambda: got.append(mailbox.take(1))))
     offer = mailbox.offer if lane == "work" else mailbox.offer_control
 
     offer("a")
@@ -142,23 +156,23 @@ def test_calls_with_the_first_message(lane: str) -> None:
 def test_two_readers_fail_loudly() -> None:
     """A second reader is told that there is one."""
     mailbox: Mailbox[str] = Mailbox(1)
-    mailbox.call_when_filled(lambda: None)
+    mailbox.tell_when_filled(Told())
 
     with pytest.raises(RuntimeError, match="waits already"):
-        mailbox.call_when_filled(lambda: None)
+        mailbox.tell_when_filled(Told())
 
 
 def test_a_forgotten_reader_takes_nothing_with_it() -> None:
     """After a reader was forgotten the next message waits for the next one."""
     mailbox: Mailbox[str] = Mailbox(1)
-    calls: list[str] = []
-    mailbox.call_when_filled(lambda: calls.append("first"))
+    first, second = Told(), Told()
+    mailbox.tell_when_filled(first)
     mailbox.forget_reader()
     mailbox.offer("a")
 
-    mailbox.call_when_filled(lambda: calls.append("second"))
+    mailbox.tell_when_filled(second)
 
-    assert calls == ["second"]
+    assert (first.times, second.times) == (0, 1)
     assert mailbox.take(1) == ["a"]
 
 
@@ -232,15 +246,14 @@ TestMailboxModel = MailboxModel.TestCase
 
 @given(bursts=st.lists(st.integers(0, 250), max_size=6))
 def test_every_burst_is_read(bursts: list[int]) -> None:
-    """A reader that takes a part with each call, and asks to be called again, gets all that is offered."""
+    """A reader that takes a part each time, and asks to be told again, gets all that is offered."""
     mailbox: Mailbox[int] = Mailbox(1000)
     got: list[int] = []
     due: list[bool] = []
 
-    def read() -> None:
-        due.append(True)
+    reader = Told(lambda: due.append(True))
 
-    mailbox.call_when_filled(read)
+    mailbox.tell_when_filled(reader)
     offered = 0
     for burst in bursts:
         for _ in range(burst):
@@ -249,6 +262,6 @@ def test_every_burst_is_read(bursts: list[int]) -> None:
         while due:
             due.pop()
             got.extend(mailbox.take(100))
-            mailbox.call_when_filled(read)
+            mailbox.tell_when_filled(reader)
 
     assert got == list(range(sum(bursts)))
