@@ -78,7 +78,8 @@ class SessionBook:
         self._new_session_id = new_session_id
         self._live: dict[int, ClickhouseSession] = {}
         self._past: dict[int, Past] = {}
-        self._undo: Undo = []
+        self._undo: Undo | None = None
+        """None while nothing has changed: a list for each of thousands of sites is much to look at."""
 
     def __len__(self) -> int:
         return len(self._live) + len(self._past)
@@ -104,8 +105,8 @@ class SessionBook:
 
     def take_undo(self) -> Undo:
         """Give what takes back all changes since the last call."""
-        undo, self._undo = self._undo, []
-        return undo
+        undo, self._undo = self._undo, None
+        return undo or []
 
     def roll_back(self, undo: Undo) -> None:
         """Take changes back; with several undos the newest goes first."""
@@ -162,7 +163,7 @@ class SessionBook:
         self._budget.used -= len(self)
         self._live.clear()
         self._past.clear()
-        self._undo.clear()
+        self._undo = None
 
     def _take_up(self, live: Sessions, past: Iterable[tuple[float, Sessions]]) -> None:
         for session in live:
@@ -225,6 +226,8 @@ class SessionBook:
         before = table.get(visitor)
         if before is None and self._budget.used >= self._budget.limit:
             self._evict(table)
+        if self._undo is None:
+            self._undo = []
         self._undo.append((table, visitor, before))
         self._set(table, visitor, after)
 

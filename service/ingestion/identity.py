@@ -17,6 +17,7 @@ MAX_CACHED_HOSTNAME_CHARS: Final = 253
 
 _IPV4_PART: Final = re.compile(r"0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]{0,9})")
 _IPV4_PARTS_MAX: Final = 4
+_DIGITS: Final = frozenset("0123456789")
 
 
 class RootDomains(Protocol):
@@ -80,6 +81,8 @@ def root_domain(hostname: str, registrable: Callable[[str], str | None]) -> str:
 
 def is_ipv4(text: str) -> bool:
     """Tell whether inet_aton would take the text: one to four parts, each decimal, octal or hexadecimal."""
+    if text[:1] not in _DIGITS:  # most hostnames
+        return False
     parts = text.split(".")
     if len(parts) > _IPV4_PARTS_MAX:
         return False

@@ -32,7 +32,7 @@ MAX_REMEMBERED_URLS: Final = 4096
 MAX_REMEMBERED_URL_CHARS: Final = MAX_URL_BYTES // MAX_BYTES_OF_CHAR
 """Longer URLs are rare, and nearly never come again; so long a one is within the limit, whatever it holds."""
 
-MAX_REMEMBERED_DOMAINS: Final = 4096
+MAX_REMEMBERED_DOMAINS: Final = 32_768
 MAX_REMEMBERED_DOMAIN_CHARS: Final = 128
 
 MAX_DOMAINS: Final = 1000
@@ -219,14 +219,15 @@ def _read_new_url(text: str) -> _Location:
         return _read_nowhere("scheme is not allowed")
     hostname = url.sanitise_host(parts.host) if parts.host else NO_HOST
     pathname = url.percent_decode(parts.path or "/").rstrip(WHITE_SPACE)
+    # In the order of its fields: names would take five times as long.
     return _Location(
-        is_sound=not is_blank(hostname) and not is_blank(pathname),
-        error=None,
-        host=parts.host,
-        hostname=hostname,
-        pathname=pathname,
-        fragment=parts.fragment,
-        query=None if parts.query is None else url.decode_query(parts.query),
+        not is_blank(hostname) and not is_blank(pathname),
+        None,
+        parts.host,
+        hostname,
+        pathname,
+        parts.fragment,
+        None if parts.query is None else url.decode_query(parts.query),
     )
 
 

@@ -24,7 +24,7 @@ from service.tables.sources import load_sources
 from service.tables.spam import watch_spam_list
 from service.tables.watched import Watched
 
-CACHED_HOSTNAMES: Final = 10_000
+CACHED_HOSTNAMES: Final = 32_768
 
 
 class WatchedTables(NamedTuple):
