@@ -206,7 +206,7 @@ def running_sink(cores: Cores, folder: Path) -> Iterator[str]:
 @contextmanager
 def installed(cores: Cores, folder: Path, *, store: str, settings: Sequence[str]) -> Iterator[Installation]:
     """Prepare all that a service needs, with a database on the other core for the native store."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     database: ClickhouseServer | None = None
     chosen = [f"store={store}", *settings]
     with ExitStack() as stack:

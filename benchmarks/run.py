@@ -225,9 +225,9 @@ def _conclusions(report: Report) -> list[str]:
         ("new visitors", report.new),
         ("batches", report.batched),
         ("bare", report.bare),
-        ("few sessions", [report.crowded.few]),
-        ("many sessions", [report.crowded.many]),
-        ("few beside many", [report.crowded.beside]),
+        ("few sessions", report.crowded.few),
+        ("few beside many", report.crowded.beside),
+        ("many sessions", report.crowded.many),
     ):
         odd = {status: count for load in loads for status, count in load.statuses.items() if status != "202"}
         dropped, unanswered = sum(load.dropped for load in loads), sum(load.unanswered for load in loads)
@@ -250,14 +250,14 @@ def _notes(report: Report) -> list[str]:
         f" the sender was {calm.late_ms:.1f} ms late at its own p99",
         f"flush: {held.flush_s:.2f} s beside {held.rate:,.0f} events/s; {held.over_bound} holds over 10 ms;"
         f" the longest in CPU time {held.longest_cpu_s * 1000:.1f} ms",
-        f"sessions: {crowded.few_sessions:,} at {_cpu_us([crowded.few]):.1f} µs an event,"
-        f" {crowded.many_sessions:,} at {_cpu_us([crowded.many]):.1f};"
-        f" the first traffic beside all of them {_cpu_us([crowded.beside]):.1f}",
+        f"sessions: {crowded.few_sessions:,} at {_cpu_us(crowded.few):.1f} µs an event, the same ones beside"
+        f" {crowded.many_sessions:,} at {_cpu_us(crowded.beside):.1f}; when all of these send in turn"
+        f" {_cpu_us(crowded.many):.1f}",
     ]
     if replayed is not None:
         lines.append(
             f"replay: {replayed.events:,} rows of events_v2 and {replayed.session_rows:,} of sessions_v2"
-            f" in {replayed.seconds:.2f} s, the start of the process included"
+            f" in {replayed.seconds:.2f} s, without the start of the process"
         )
     return lines
 

@@ -30,6 +30,8 @@ from service.cli.context import SITES_FILE
 LARGE_BLOCK: Final = ("block_max_rows=1000000", "block_max_bytes=1073741824", "block_max_age_s=3600")
 """Only a flush closes a block with these limits."""
 FLUSH_AFTER_S: Final = 1.0
+TURNS: Final = 6
+"""Few and many sessions are measured in short turns, so that what else the machine does hits both."""
 BOUND_S: Final = 0.010
 
 
@@ -80,12 +82,12 @@ class Crowded(Struct, frozen=True):
     idle_site_bytes: float
     awake_site_bytes: float
     session_bytes: float
-    few: Load
-    """With a session for each visitor of the few sites."""
-    many: Load
-    """With one for each visitor of all awake sites, all of which send."""
-    beside: Load
-    """The load of the few once more, now beside all the others' sessions."""
+    few: list[Load]
+    """With a session for each visitor of the few sites, in a service that has no others."""
+    beside: list[Load]
+    """The same load, in a service with a session for each visitor of all awake sites."""
+    many: list[Load]
+    """There too, but all of them send, in turn."""
     few_sessions: int
     many_sessions: int
     counted: Counted
@@ -110,7 +112,7 @@ class Replayed(Struct, frozen=True):
     """The journal of a killed service, inserted by ``gatehouse journal replay``."""
 
     seconds: float
-    """From the start of that process to its end."""
+    """From the start of that process to its end, less what one takes that finds nothing to insert."""
     events: int
     session_rows: int
     counted: Counted
@@ -122,20 +124,20 @@ def crowd_sites(cores: Cores, folder: Path, *, store: str, settings: Sequence[st
     chosen.append(
         "drain_max_events_per_s=1e6"
     )  # so that what comes in faster than ClickHouse takes it does not lie there
-    with installed(cores, folder, store=store, settings=chosen) as installation:
+    with (
+        installed(cores, folder / "few", store=store, settings=chosen) as spacious,
+        installed(cores, folder / "many", store=store, settings=chosen) as installation,
+    ):
         with installation.serving() as service:
             alone = service.memory_bytes()
+        add_sites(spacious, scale.sites)
         add_sites(installation, scale.sites)
-        with installation.serving() as service:
+        with spacious.serving() as quiet, installation.serving() as service:
             known = service.memory_bytes()
             host, token = f"127.0.0.1:{service.port}", service.find_token()
             fill(service.port, make_first_engagements(host=host, sites=scale.awake_sites, token=token))
             awake = service.memory_bytes()
             awake_sites = service.statistics()["sites_awake"]
-            few = _spread_load(service, scale, scale.few_sites, 1)
-            few_sessions = service.statistics()["sessions"]
-            service.flush()
-            before = service.memory_bytes()
             sent = fill(
                 service.port,
                 make_spread_batches(host=host, sites=scale.awake_sites, visitors=scale.visitors, token=token),
@@ -143,29 +145,34 @@ def crowd_sites(cores: Cores, folder: Path, *, store: str, settings: Sequence[st
             service.flush()
             filled = service.memory_bytes()
             many_sessions = service.statistics()["sessions"]
-            many = _spread_load(service, scale, scale.awake_sites, scale.visitors)
-            service.flush()
-            beside = _spread_load(service, scale, scale.few_sites, 1)
-            service.flush()
-            acknowledged = sum(taken.acknowledged for taken in (few, sent, many, beside))
+            few, many, beside = [], [], []
+            for _ in range(TURNS):
+                few.append(_spread_load(quiet, scale, scale.few_sites, 1))
+                beside.append(_spread_load(service, scale, scale.few_sites, 1))
+                many.append(_spread_load(service, scale, scale.awake_sites, scale.visitors))
             return Crowded(
                 ready_s=service.ready_s,
                 idle_site_bytes=(known - alone) / scale.sites,
                 awake_site_bytes=(awake - known) / max(1, awake_sites),
-                session_bytes=(filled - before) / max(1, many_sessions - few_sessions),
+                session_bytes=(filled - awake) / max(1, many_sessions),
                 few=few,
                 many=many,
                 beside=beside,
-                few_sessions=few_sessions,
+                few_sessions=quiet.statistics()["sessions"],
                 many_sessions=many_sessions,
-                counted=Counted(acknowledged, service.stored_events()),
+                counted=Counted(
+                    sent.acknowledged + sum(load.acknowledged for load in (*few, *many, *beside)),
+                    quiet.stored_events() + service.stored_events(),
+                ),
             )
 
 
 def _spread_load(service: Service, scale: Scale, sites: int, visitors: int) -> Load:
-    return service.take_load(
-        scale.seconds, "spread", warm_up_s=scale.warm_up_s, sites=sites, visitors=visitors
+    taken = service.take_load(
+        scale.seconds / 4, "spread", warm_up_s=scale.warm_up_s / 4, sites=sites, visitors=visitors
     )
+    service.flush()
+    return taken
 
 
 def add_sites(installation: Installation, count: int) -> None:
@@ -228,11 +235,16 @@ def replay(cores: Cores, folder: Path, *, settings: Sequence[str], scale: Scale)
             sent = fill(service.port, _known_batches(service, scale.replayed_events))
             service.kill()
         database.restart()
-        began = time.monotonic()
-        installation.run("journal", "replay", measured=True)
-        seconds = time.monotonic() - began
+        seconds = _time_replay(installation)
+        seconds -= _time_replay(installation)  # of nothing: what the process needs to begin and to end
         events, session_rows = map(installation.count_rows, ("events_v2", "sessions_v2"))
     return Replayed(seconds, events, session_rows, Counted(sent.acknowledged, events))
+
+
+def _time_replay(installation: Installation) -> float:
+    began = time.monotonic()
+    installation.run("journal", "replay", measured=True)
+    return time.monotonic() - began
 
 
 def _known_batches(service: Service, events: int) -> "islice[bytes]":

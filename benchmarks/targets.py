@@ -66,8 +66,8 @@ def judge(
     stored_share: float,
 ) -> list[Figure]:
     """Give the figures. ``silent`` sends no telemetry; all else of the service was with it."""
-    yardstick, single, in_batches, few, many = map(
-        events_per_cpu_second, (bare, telling, batched, [crowded.few], [crowded.many])
+    yardstick, single, in_batches, few, beside = map(
+        events_per_cpu_second, (bare, telling, batched, crowded.few, crowded.beside)
     )
     figures = [
         Figure("single events, times the bare handler", _share(single, yardstick), 1.4),
@@ -82,7 +82,7 @@ def judge(
         Figure("KB per live session", crowded.session_bytes / 1000, 1.0, at_most=True),
         Figure("KB per known idle site", crowded.idle_site_bytes / 1000, 0.3, at_most=True),
         Figure("KB per awake site without sessions", crowded.awake_site_bytes / 1000, 6.0, at_most=True),
-        Figure("with a million sessions, times with 1,000", _share(many, few), 0.9),
+        Figure("beside a million sessions, times with 1,000", _share(beside, few), 0.9),
         Figure("seconds to ready with 100,000 sites", crowded.ready_s, 3.0, at_most=True),
     ]
     if replayed is not None:
