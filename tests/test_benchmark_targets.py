@@ -27,7 +27,7 @@ CROWDED = Crowded(
     session_bytes=900.0,
     few=[load(20_000)],
     many=[load(19_000)],
-    beside=[load(20_000)],
+    beside=[load(19_000)],
     few_sessions=1_000,
     many_sessions=1_000_000,
     counted=COUNTED,
@@ -123,7 +123,7 @@ def test_what_was_not_measured_is_short() -> None:
         bare=nothing,
         calm=open_load(0),
         held=HELD,
-        crowded=structs.replace(CROWDED, few=load(0, 0.0), many=load(0, 0.0)),
+        crowded=structs.replace(CROWDED, few=[load(0, 0.0)], beside=[load(0, 0.0)]),
         replayed=structs.replace(REPLAYED, events=0, session_rows=0),
         stored_share=0.0,
     )
