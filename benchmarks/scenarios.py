@@ -33,6 +33,7 @@ FLUSH_AFTER_S: Final = 1.0
 TURNS: Final = 6
 """Few and many sessions are measured in short turns, so that what else the machine does hits both."""
 BOUND_S: Final = 0.010
+SHORTEST_REPLAY_S: Final = 0.001
 
 
 class Scale(Struct, frozen=True):
@@ -149,6 +150,8 @@ def crowd_sites(cores: Cores, folder: Path, *, store: str, settings: Sequence[st
             for _ in range(TURNS):
                 few.append(_spread_load(quiet, scale, scale.few_sites, 1))
                 beside.append(_spread_load(service, scale, scale.few_sites, 1))
+            # Not between them: what these leave to be let go of would count for the others.
+            for _ in range(TURNS):
                 many.append(_spread_load(service, scale, scale.awake_sites, scale.visitors))
             return Crowded(
                 ready_s=service.ready_s,
@@ -236,7 +239,8 @@ def replay(cores: Cores, folder: Path, *, settings: Sequence[str], scale: Scale)
             service.kill()
         database.restart()
         seconds = _time_replay(installation)
-        seconds -= _time_replay(installation)  # of nothing: what the process needs to begin and to end
+        # Of nothing: what the process needs to begin and to end. A very short replay can be lost in that.
+        seconds = max(SHORTEST_REPLAY_S, seconds - _time_replay(installation))
         events, session_rows = map(installation.count_rows, ("events_v2", "sessions_v2"))
     return Replayed(seconds, events, session_rows, Counted(sent.acknowledged, events))
 
