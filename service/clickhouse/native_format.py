@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from service.clickhouse.schema import MAX_DECIMAL_THOUSANDTHS, Kind, WrittenColumn
 from service.ingestion.rows import Text
+from service.wire.leb128 import encode_leb128
 
 Values = Sequence[Any]
 """Of one column: int, str, bytes, None, or tuples of str and bytes."""
@@ -45,7 +46,7 @@ class SizedTexts(dict[Text, bytes]):
     def __missing__(self, text: Text) -> bytes:
         """Encode a text. Raises UnicodeEncodeError for half a surrogate pair."""
         data = text.encode() if isinstance(text, str) else text
-        self[text] = sized = _varint(len(data)) + data
+        self[text] = sized = encode_leb128(len(data)) + data
         return sized
 
 
@@ -71,7 +72,7 @@ def encode_code(code: str) -> bytes:
 
 def encode_piece_head(columns: int, rows: int) -> bytes:
     """Give what a piece begins with."""
-    return _varint(columns) + _varint(rows)
+    return encode_leb128(columns) + encode_leb128(rows)
 
 
 def encode_column_head(column: WrittenColumn) -> bytes:
@@ -126,12 +127,3 @@ def _encode_nullable(kind: Kind, values: Values, rows: int) -> bytes:
 
 def _pack(code: str, numbers: Iterable[int], rows: int) -> bytes:
     return struct.pack(f"<{rows}{code}", *numbers)
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

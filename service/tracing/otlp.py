@@ -17,6 +17,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
 
+from service.wire.leb128 import encode_leb128
+
 _MAX_ATTRIBUTES: Final = 8_192
 """Encoded ones that are remembered; some hundred bytes each."""
 _MAX_NAMES: Final = 256
@@ -52,7 +54,7 @@ def encode_request(spans: Sequence[ReadableSpan]) -> bytes:
     pieces = [scope.SerializeToString()]
     for span in spans:
         encoded = _encode_span(span)
-        pieces += (_SPANS_TAG, _varint(len(encoded)), encoded)
+        pieces += (_SPANS_TAG, encode_leb128(len(encoded)), encoded)
     return _field(_RESOURCES_TAG, resource.SerializeToString() + _field(_SPANS_TAG, b"".join(pieces)))
 
 
@@ -138,13 +140,4 @@ def _flags(other: SpanContext | None) -> int:
 
 
 def _field(tag: bytes, encoded: bytes) -> bytes:
-    return tag + _varint(len(encoded)) + encoded
-
-
-def _varint(number: int) -> bytes:
-    pieces = bytearray()
-    while number > 0x7F:
-        pieces.append(number & 0x7F | 0x80)
-        number >>= 7
-    pieces.append(number)
-    return bytes(pieces)
+    return tag + encode_leb128(len(encoded)) + encoded
