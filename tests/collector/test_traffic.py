@@ -20,6 +20,7 @@ from service.telemetry.catalogue import CATALOGUE, EVENTS_REFUSED, EVENTS_REPEAT
 from tests.support.collector import CollectorProcess, running_collector
 from tests.support.dashboards import series
 from tests.support.server import SITE, GatehouseProcess, eventually, running_gatehouse
+from tests.support.span_log import spans_below
 
 YEAR_S = 365 * 86_400
 OUTAGE_LIMIT_S = 60.0
@@ -257,15 +258,11 @@ async def spans_in_clickhouse(url: str, folder: Path, insert: dict[str, Any]) ->
     """How many spans of ClickHouse's own are right below an insert, in its trace."""
     store = open_store(kind="native", url=url, folder=folder)
     try:
-        await store.execute("SYSTEM FLUSH LOGS")
-        rows = await store.query(
-            "SELECT count() AS spans FROM system.opentelemetry_span_log "
-            f"WHERE replaceAll(toString(trace_id), '-', '') = '{insert['traceId']}' "
-            f"AND parent_span_id = {int(insert['spanId'], 16)}"
+        return await spans_below(
+            store, trace_id=insert["traceId"], span_id=int(insert["spanId"], 16), at_least=1
         )
     finally:
         await store.close()
-    return int(str(rows[0]["spans"]))
 
 
 def place(span: dict[str, Any]) -> tuple[str, str]:
