@@ -1,6 +1,8 @@
 """``make bench``: the real service and a bare handler under the same load, in turns, and their ratio.
 
-The measured process has one core to itself, load and database have another. Files are written only if asked.
+The measured process has one core to itself, load and database have another. The turns are short, and their
+order is turned round each time, so that what else the machine does hits all alike. Files are written only if
+asked.
 """
 
 import argparse
@@ -104,22 +106,16 @@ class Report(Struct, frozen=True):
         )
 
 
-def run(*, scale: Scale, rounds: int, store: str, settings: Sequence[str]) -> Report:
+def run(*, scale: Scale, store: str, settings: Sequence[str]) -> Report:
     """Measure all in turns, so that what else the machine does hits all."""
     cores = Cores()
     cores.pin_others()
-    service_loads: list[Load] = []
-    telling_loads: list[Load] = []
-    new_loads: list[Load] = []
-    batched_loads: list[Load] = []
-    bare_loads: list[Load] = []
+    loads: dict[str, list[Load]] = {name: [] for name in ("service", "telling", "new", "batched", "bare")}
 
-    def load(target: Target, what: str, round_number: int, traffic: Traffic = "known") -> Load:
-        _say(f"round {round_number} of {rounds}: {what}, {scale.warm_up_s:g} + {scale.seconds:g} s ...")
-        taken = target.take_load(scale.seconds, traffic, warm_up_s=scale.warm_up_s)
+    def take_turn(name: str, target: Target, traffic: Traffic = "known") -> None:
+        loads[name].append(target.take_load(scale.turn_s, traffic, warm_up_s=scale.warm_up_s))
         if isinstance(target, Service):
             target.flush()
-        return taken
 
     with (
         tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as name,
@@ -137,13 +133,19 @@ def run(*, scale: Scale, rounds: int, store: str, settings: Sequence[str]) -> Re
                 _say("half a minute, until what a start brings with it is done ...")
                 service.settle()
                 telling.settle()
-            for number in range(1, rounds + 1):
-                service_loads.append(load(service, "the service", number))
-                telling_loads.append(load(telling, "with telemetry", number))
-                new_loads.append(load(telling, "every visitor new", number, "new"))
-                batched_loads.append(load(telling, "in batches", number, "batches"))
-                bare_loads.append(load(bare, "the bare handler", number))
-            rate = median(map(events_per_second, telling_loads)) / 2
+            turns: list[tuple[str, Target, Traffic]] = [
+                ("service", service, "known"),
+                ("telling", telling, "known"),
+                ("bare", bare, "known"),
+                ("new", telling, "new"),
+                ("batched", telling, "batches"),
+            ]
+            for number in range(1, scale.rounds + 1):
+                _say(f"round {number} of {scale.rounds}: {len(turns)} loads of {scale.turn_s:g} s ...")
+                for turn in turns:
+                    take_turn(*turn)
+                turns.reverse()
+            rate = median(map(events_per_second, loads["telling"])) / 2
             _say(f"half of the maximum rate, {rate:,.0f} events/s for {scale.seconds:g} s ...")
             with open_load(
                 telling, domain=DOMAIN, rate=rate, connections=CALM_CONNECTIONS, seconds=scale.seconds
@@ -167,11 +169,7 @@ def run(*, scale: Scale, rounds: int, store: str, settings: Sequence[str]) -> Re
         store=store,
         settings=settings,
         scale=scale,
-        service=service_loads,
-        telling=telling_loads,
-        new=new_loads,
-        batched=batched_loads,
-        bare=bare_loads,
+        **loads,
         calm=calm,
         held=held,
         crowded=crowded,
@@ -284,11 +282,11 @@ def _say(sentence: str) -> None:
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--seconds", type=float, help="measured time of one load (default 10)")
+    parser.add_argument("--seconds", type=float, help="measured time of one turn (default 2.5)")
     parser.add_argument(
         "--short", action="store_true", help="only show that it works: small, and its figures say nothing"
     )
-    parser.add_argument("--rounds", type=int, default=1, help="rounds of both; the table shows medians")
+    parser.add_argument("--rounds", type=int, default=8, help="of the loads that are compared (default 8)")
     parser.add_argument("--store", choices=("native", "embedded"), default="native")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting to try")
     parser.add_argument("--json", action="store_true", help="print everything as JSON instead of the table")
@@ -296,8 +294,10 @@ def main() -> None:
     options = parser.parse_args()
     scale = SHORT if options.short else Scale()
     if options.seconds is not None:
-        scale = structs.replace(scale, seconds=options.seconds)
-    report = run(scale=scale, rounds=options.rounds, store=options.store, settings=options.set)
+        scale = structs.replace(scale, turn_s=options.seconds)
+    if options.rounds is not None:
+        scale = structs.replace(scale, rounds=options.rounds)
+    report = run(scale=scale, store=options.store, settings=options.set)
     as_json = msgspec.json.format(msgspec.json.encode(report)).decode()
     print(as_json if options.json else table(report))
     if options.save:

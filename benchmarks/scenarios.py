@@ -30,8 +30,6 @@ from service.cli.context import SITES_FILE
 LARGE_BLOCK: Final = ("block_max_rows=1000000", "block_max_bytes=1073741824", "block_max_age_s=3600")
 """Only a flush closes a block with these limits."""
 FLUSH_AFTER_S: Final = 1.0
-TURNS: Final = 6
-"""Few and many sessions are measured in short turns, so that what else the machine does hits both."""
 BOUND_S: Final = 0.010
 SHORTEST_REPLAY_S: Final = 0.001
 
@@ -39,9 +37,12 @@ SHORTEST_REPLAY_S: Final = 0.001
 class Scale(Struct, frozen=True):
     """How large everything is."""
 
+    rounds: int = 8
+    turn_s: float = 2.5
+    """Of each load that is compared with others, which take their turns after it."""
+    warm_up_s: float = 0.5
     seconds: float = 10.0
-    """Of each measured load."""
-    warm_up_s: float = 2.0
+    """Of each load that is compared with none."""
     sites: int = 100_000
     awake_sites: int = 10_000
     few_sites: int = 1_000
@@ -56,8 +57,10 @@ class Scale(Struct, frozen=True):
 
 SHORT: Final = Scale(
     settles=False,
+    rounds=2,
+    turn_s=0.25,
+    warm_up_s=0.1,
     seconds=0.5,
-    warm_up_s=0.2,
     sites=2_000,
     awake_sites=100,
     few_sites=10,
@@ -147,11 +150,11 @@ def crowd_sites(cores: Cores, folder: Path, *, store: str, settings: Sequence[st
             filled = service.memory_bytes()
             many_sessions = service.statistics()["sessions"]
             few, many, beside = [], [], []
-            for _ in range(TURNS):
+            for _ in range(scale.rounds):
                 few.append(_spread_load(quiet, scale, scale.few_sites, 1))
                 beside.append(_spread_load(service, scale, scale.few_sites, 1))
             # Not between them: what these leave to be let go of would count for the others.
-            for _ in range(TURNS):
+            for _ in range(scale.rounds):
                 many.append(_spread_load(service, scale, scale.awake_sites, scale.visitors))
             return Crowded(
                 ready_s=service.ready_s,
@@ -172,7 +175,7 @@ def crowd_sites(cores: Cores, folder: Path, *, store: str, settings: Sequence[st
 
 def _spread_load(service: Service, scale: Scale, sites: int, visitors: int) -> Load:
     taken = service.take_load(
-        scale.seconds / 4, "spread", warm_up_s=scale.warm_up_s / 4, sites=sites, visitors=visitors
+        scale.turn_s, "spread", warm_up_s=scale.warm_up_s, sites=sites, visitors=visitors
     )
     service.flush()
     return taken
