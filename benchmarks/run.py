@@ -57,10 +57,10 @@ class Report(Struct, frozen=True):
     service: list[Load]
     telling: list[Load]
     """The service with telemetry at its defaults, sent to a collector; the other one sends none."""
-    new: list[Load]
-    """The latter, every visitor new."""
     batched: list[Load]
     """The latter, in batches."""
+    new: list[Load]
+    """One more with telemetry, every visitor new: its sessions would be a burden to the others."""
     bare: list[Load]
     calm: OpenLoad
     """The service with telemetry, at half of what it can carry."""
@@ -127,17 +127,19 @@ def run(*, scale: Scale, store: str, settings: Sequence[str]) -> Report:
         with (
             running_service(cores, folder / "off", store=store, settings=settings) as service,
             running_service(cores, folder / "on", store=store, settings=told) as telling,
+            running_service(cores, folder / "new", store=store, settings=told) as crowding,
             running_bare(cores, folder) as bare,
         ):
             if scale.settles:
                 _say("half a minute, until what a start brings with it is done ...")
                 service.settle()
                 telling.settle()
+                crowding.settle()
             turns: list[tuple[str, Target, Traffic]] = [
                 ("service", service, "known"),
                 ("telling", telling, "known"),
                 ("bare", bare, "known"),
-                ("new", telling, "new"),
+                ("new", crowding, "new"),
                 ("batched", telling, "batches"),
             ]
             for number in range(1, scale.rounds + 1):
@@ -152,7 +154,7 @@ def run(*, scale: Scale, store: str, settings: Sequence[str]) -> Report:
             ) as wait:
                 calm = wait()
             telling.flush()
-            stored = service.stored_events() + telling.stored_events()
+            stored = sum(each.stored_events() for each in (service, telling, crowding))
         _say(f"{scale.flushed_events:,} events flushed at {rate:,.0f} events/s ...")
         held = hold_flush(cores, folder / "held", store=store, settings=told, scale=scale, rate=rate)
         _say(f"{scale.sites:,} sites, {scale.awake_sites * scale.visitors:,} sessions ...")
