@@ -51,14 +51,40 @@ async def insert(
     ``created_ms`` is when the block was begun. Raises StoreUnavailable or JournalError: call again with the
     same then, also after a restart.
     """
-    if progress.is_untouched:
-        try:
-            await store.insert_block(block)
-        except BlockRejected as error:
-            log.warning("ClickHouse refuses block %s, it is taken apart to find the rows", block.id)
-            log.debug("Block %s: %s", block.id, error)
-        else:
-            return ""
+    if await insert_whole(store, block, progress):
+        return ""
+    return await take_apart(store, block, progress, quarantine, created_ms=created_ms, now=now)
+
+
+async def insert_whole(store: ClickhouseStore, block: Block, progress: Progress) -> bool:
+    """Store all of a block at once; False when ClickHouse refuses it, now or before.
+
+    Raises StoreUnavailable. Several may be under way; each waits for its turn at the store.
+    """
+    if not progress.is_untouched:
+        return False
+    try:
+        await store.insert_block(block)
+    except BlockRejected as error:
+        log.warning("ClickHouse refuses block %s, it is taken apart to find the rows", block.id)
+        log.debug("Block %s: %s", block.id, error)
+        return False
+    return True
+
+
+async def take_apart(
+    store: ClickhouseStore,
+    block: Block,
+    progress: Progress,
+    quarantine: Quarantine,
+    *,
+    created_ms: int,
+    now: Clock,
+) -> str:
+    """Do what ``insert`` does, for a block that ClickHouse refuses as a whole.
+
+    One at a time: the quarantine has one writer.
+    """
     return await _Bisection(store, block, progress, quarantine, created_ms, now).run()
 
 

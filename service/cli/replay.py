@@ -1,22 +1,26 @@
 """Inserts a journal without the service, as the service would: same rows, same tokens, same quarantine."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from itertools import zip_longest
+from typing import Final
 
 from msgspec import Struct, structs
 
 from service.cli.folder import prepare_folder
 from service.cli.stores import open_clickhouse, open_journal, open_keys, open_quarantine
-from service.clickhouse.store import Block, BlockTrigger
+from service.clickhouse.store import Block, BlockTrigger, ClickhouseStore
 from service.clock import wall
 from service.config import Config
-from service.insertion import build_block, insert, note_sessions
+from service.insertion import build_block, insert_whole, note_sessions, take_apart
 from service.journal import Journal
 from service.progress import RowTable
 from service.segment import SegmentInfo
+
+AT_ONCE: Final = 3
+"""Blocks in memory: one that is being stored, one that is being encoded, one that is being read."""
 
 
 class Replayed(Struct, frozen=True):
@@ -47,12 +51,14 @@ async def replay_journal(config: Config) -> Replayed:
     try:
         keys.save()
         quarantine = open_quarantine(config)
-        async with open_clickhouse(config) as store, aclosing(_blocks(journal)) as blocks:
-            async for segment, block in blocks:
+        async with open_clickhouse(config) as store, aclosing(_attempts(journal, store)) as attempts:
+            async for segment, block, is_stored in attempts:
                 progress = journal.progress(segment)
-                problem = await insert(
-                    store, block, progress, quarantine, created_ms=segment.created_ms, now=wall
-                )
+                problem = ""
+                if not is_stored:
+                    problem = await take_apart(
+                        store, block, progress, quarantine, created_ms=segment.created_ms, now=wall
+                    )
                 if problem:
                     done = structs.replace(done, waiting=done.waiting + 1, problem=problem)
                     continue
@@ -71,18 +77,33 @@ async def replay_journal(config: Config) -> Replayed:
     return done
 
 
-async def _blocks(journal: Journal) -> AsyncGenerator[tuple[SegmentInfo, Block]]:
-    """Give what waits, oldest first; the next block is read while ClickHouse is busy with the one before."""
+async def _attempts(
+    journal: Journal, store: ClickhouseStore
+) -> AsyncGenerator[tuple[SegmentInfo, Block, bool]]:
+    """Give what waits, oldest first, and whether it is stored now as a whole.
+
+    While ClickHouse is busy with a block the next one is encoded, and the one after that is read.
+    """
+    loop = asyncio.get_running_loop()
 
     def build(segment: SegmentInfo) -> Block:
         return build_block(segment.id, BlockTrigger.REPLAY, journal.read(segment))
 
-    loop = asyncio.get_running_loop()
+    async def attempt(segment: SegmentInfo) -> tuple[SegmentInfo, Block, bool]:
+        block = await loop.run_in_executor(reader, build, segment)
+        return segment, block, await insert_whole(store, block, journal.progress(segment))
+
+    under_way: deque[asyncio.Task[tuple[SegmentInfo, Block, bool]]] = deque()
     with ThreadPoolExecutor(1) as reader:
-        pending = journal.pending()
-        blocks = [loop.run_in_executor(reader, build, segment) for segment in pending[:1]]
-        for segment, following in zip_longest(pending, pending[1:]):
-            block = await blocks.pop()
-            if following is not None:
-                blocks.append(loop.run_in_executor(reader, build, following))
-            yield segment, block
+        try:
+            for segment in journal.pending():
+                task = asyncio.create_task(attempt(segment))  # noqa: TID251 - awaited or cancelled below
+                under_way.append(task)
+                if len(under_way) == AT_ONCE:
+                    yield await under_way.popleft()
+            while under_way:
+                yield await under_way.popleft()
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
