@@ -1,21 +1,21 @@
-"""The load: 64 connections, each of which sends its next event when the last one is answered.
+"""The load: connections, each of which sends its next event when the last one is answered.
 
-A process of its own, so that it can be pinned to another core than what it measures. It prints one JSON
-object. ``window`` is what happened between warm-up and end; ``acknowledged`` and ``dropped`` are counted over
-the whole run, because all of it ends up in the database.
+A process of its own, so that it can be pinned to another core than what it measures. It reads a ``Plan`` and
+gives a list of ``Load``, both as JSON. Several loads take short turns, in an order that is turned round each
+time: a machine that others use too is now fast and now slow, and this way it is so for all of them.
 """
 
-import argparse
 import asyncio
 import os
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, Self, cast
 
 import msgspec
 import uvloop
@@ -27,10 +27,10 @@ Traffic = Literal["known", "new", "batches", "spread"]
 visitors of many sites.
 """
 
+HOST: Final = "127.0.0.1"
 CONNECTIONS = 64
 BATCH_CONNECTIONS: Final = 2
 """As many as fill the mailbox of one site: the load is of one."""
-WARM_UP_S = 2.0
 LAST_ANSWERS_S = 5.0
 """How long the load waits for answers after its last request."""
 ACCEPTED = 202
@@ -40,8 +40,36 @@ DROPPED = b"\r\nx-plausible-dropped:"
 JSON: Final = b"\r\ncontent-type: application/json"
 
 
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """One load: what takes it, a process that no other lane measures, and what it is made of."""
+
+    port: int
+    pid: int
+    domain: str
+    traffic: Traffic = "known"
+    token: str = ""
+    """Of the senders of batches."""
+    sites: int = 1
+    """For ``spread``: how many."""
+    visitors: int = 1
+    """For ``spread``: of each site."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the load process is to do."""
+
+    lanes: Sequence[Lane]
+    rounds: int
+    turn_s: float
+    """Of each lane in each round."""
+    warm_up_s: float
+    """Of each lane before the rounds; not measured."""
+    idle_s: float = 0.0
+    """How long it is measured beforehand what the processes need when nothing comes in."""
+
+
 class Window(msgspec.Struct, frozen=True):
-    """What was measured between warm-up and end."""
+    """What was measured: all turns but the warm-up."""
 
     seconds: float
     answered: int
@@ -49,19 +77,22 @@ class Window(msgspec.Struct, frozen=True):
     p50_ms: float
     p99_ms: float
     cpu_s: float
-    """User and system time of the measured process, all its threads; 0 when none was named."""
+    """User and system time of the measured process, all its threads, until the end of the last round.
+
+    Less what it needs anyway while the others have their turns.
+    """
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What one run of the load gives."""
+    """What one load gives; counts are of the warm-up too, because all of it ends up in the database."""
 
     window: Window
     acknowledged: int
-    """Events answered with 202 and not dropped, warm-up included."""
+    """Events answered with 202 and not dropped."""
     dropped: int
     """Events answered with 202 and dropped."""
     statuses: dict[str, int]
-    """Answers by status, warm-up included."""
+    """Answers by status."""
     unanswered: int
     """Requests without an answer when the load gave up."""
 
@@ -75,18 +106,21 @@ class Totals(msgspec.Struct):
 
 
 class Tally:
-    """Counts answers; latencies only while the window is open."""
+    """Counts answers; latencies only while it is measured."""
 
     def __init__(self) -> None:
         self.statuses: Counter[int] = Counter()
         self.acknowledged = 0
         self.dropped = 0
         self.answered = 0
-        """Events that were answered while the window was open."""
-        self.unanswered = 0
+        """Events that were answered while it was measured."""
         self.latencies_s = array("d")
         self.measuring = False
-        self.sending = True
+        self.sending = False
+        self.under_way = 0
+        """Requests that wait for their answers."""
+        self.quiet = asyncio.Event()
+        """Set when the last answer of a turn is there."""
 
     def count(self, status: int, latency_s: float, totals: Totals) -> None:
         """Count one answer."""
@@ -98,13 +132,19 @@ class Tally:
             self.answered += totals.buffered + totals.dropped
             self.latencies_s.append(latency_s)
 
+    def note_end(self) -> None:
+        """Note that one request less is under way."""
+        self.under_way -= 1
+        if not self.under_way and not self.sending:
+            self.quiet.set()
+
 
 BUFFERED_ONE: Final = Totals(1, 0)
 DROPPED_ONE: Final = Totals(0, 1)
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection with one request under way."""
+    """One keep-alive connection, with one request under way while it is the lane's turn."""
 
     def __init__(self, requests: Iterator[bytes], tally: Tally) -> None:
         self._requests = requests
@@ -113,14 +153,11 @@ class Connection(asyncio.Protocol):
         self._received = b""
         self._sent_at = 0.0
         self._under_way = False
-        # Done when the connection has no more to do, or broke.
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the first request."""
+        """Wait for the first turn."""
         # uvloop's transports are no subclass, but they are what the annotation says.
         self._transport = cast(asyncio.Transport, transport)
-        self._send()
 
     def data_received(self, data: bytes) -> None:
         """Count the answer when all of it is here, and send the next request."""
@@ -140,90 +177,132 @@ class Connection(asyncio.Protocol):
             totals = msgspec.json.decode(body, type=Totals)
         else:
             totals = DROPPED_ONE if DROPPED in head else BUFFERED_ONE
-        self._tally.count(int(head[9:12]), perf_counter() - self._sent_at, totals)
-        if self._tally.sending:
-            self._send()
-        else:
-            self._finish()
+        tally = self._tally
+        tally.count(int(head[9:12]), perf_counter() - self._sent_at, totals)
+        tally.note_end()
+        if tally.sending:
+            self.send()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """A request under way will have no answer."""
-        self._finish()
+        """A request under way will have no answer: it stays among those, and nothing more is sent."""
+        self._transport = None
 
-    def stop_waiting(self) -> None:
-        """Give up on the answer under way."""
-        self._finish()
+    def send(self) -> None:
+        """Send the next request, unless the connection is lost or waits for an answer."""
+        if self._transport is not None and not self._under_way:
+            self._under_way = True
+            self._tally.under_way += 1
+            self._sent_at = perf_counter()
+            self._transport.write(next(self._requests))
 
-    def _send(self) -> None:
-        assert self._transport is not None, "a connection sends once it is made"
-        self._under_way = True
-        self._sent_at = perf_counter()
-        self._transport.write(next(self._requests))
-
-    def _finish(self) -> None:
-        if not self.finished.done():
-            self._tally.unanswered += self._under_way
-            self.finished.set_result(None)
-            if self._transport is not None:
-                self._transport.close()
+    def close(self) -> None:
+        """Give up on an answer under way."""
+        if self._transport is not None:
+            self._transport.close()
 
 
-def endless(
-    traffic: Traffic, *, host: str, domain: str, token: str, sites: int, visitors: int
-) -> Iterator[bytes]:
-    """Give the requests, over and over.
-
-    ``token`` is that of senders of batches; of ``sites`` there are many in ``spread``, with so many
-    ``visitors`` each.
-    """
-    if traffic == "spread":
-        return make_spread(host=host, sites=sites, visitors=visitors)
-    if traffic == "new":
-        return make_new_visitors(host=host, domain=domain)
-    if traffic == "batches":
-        return cycle(make_batches(host=host, domain=domain, token=token))
-    return cycle(make_requests(host=host, domain=domain))
+def endless(lane: Lane) -> Iterator[bytes]:
+    """Give the requests, over and over."""
+    host, domain = f"{HOST}:{lane.port}", lane.domain
+    match lane.traffic:
+        case "spread":
+            return make_spread(host=host, sites=lane.sites, visitors=lane.visitors)
+        case "new":
+            return make_new_visitors(host=host, domain=domain)
+        case "batches":
+            return cycle(make_batches(host=host, domain=domain, token=lane.token))
+        case "known":
+            return cycle(make_requests(host=host, domain=domain))
 
 
-async def run_load(
-    requests: Iterator[bytes],
-    *,
-    host: str,
-    port: int,
-    connections_number: int,
-    warm_up_s: float,
-    seconds: float,
-    watch_pid: int | None,
-) -> Load:
-    """Send events for ``seconds`` after the warm-up, and wait for the last answers."""
-    loop = asyncio.get_running_loop()
-    tally = Tally()
-    connections = [
-        (await loop.create_connection(lambda: Connection(requests, tally), host, port))[1]
-        for _ in range(connections_number)
-    ]
-    await asyncio.sleep(warm_up_s)
-    cpu_before, began = cpu_seconds(watch_pid), perf_counter()
-    tally.measuring = True
+class Driver:
+    """Drives one lane; made by ``Driver.open``."""
+
+    def __init__(self, lane: Lane, connections: Sequence[Connection], tally: Tally) -> None:
+        self._lane = lane
+        self._connections = connections
+        self._tally = tally
+        self._active_s = 0.0
+        self._cpu_before = 0.0
+
+    @classmethod
+    async def open(cls, lane: Lane) -> Self:
+        """Open the connections."""
+        loop, tally, requests = asyncio.get_running_loop(), Tally(), endless(lane)
+        count = BATCH_CONNECTIONS if lane.traffic == "batches" else CONNECTIONS
+        connections = [
+            (await loop.create_connection(lambda: Connection(requests, tally), HOST, lane.port))[1]
+            for _ in range(count)
+        ]
+        return cls(lane, connections, tally)
+
+    async def take_turn(self, seconds: float) -> None:
+        """Send for so long, and wait for the last answers."""
+        began, tally = perf_counter(), self._tally
+        tally.quiet.clear()
+        tally.sending = True
+        for connection in self._connections:
+            connection.send()
+        await asyncio.sleep(seconds)
+        tally.sending = False
+        if tally.under_way:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(tally.quiet.wait(), LAST_ANSWERS_S)
+        self._active_s += perf_counter() - began
+
+    def measure(self) -> None:
+        """Forget the time until now."""
+        self._tally.measuring = True
+        self._active_s = 0.0
+        self._cpu_before = cpu_seconds(self._lane.pid)
+
+    def finish(self, lasted_s: float, idle_share: float) -> Load:
+        """Close the connections and give what was measured in all this time, the others' turns included.
+
+        ``idle_share`` is the CPU time that the process takes in a second in which nothing comes in.
+        """
+        tally = self._tally
+        used_s = cpu_seconds(self._lane.pid) - self._cpu_before
+        for connection in self._connections:
+            connection.close()
+        return Load(
+            window=_window(tally, self._active_s, used_s - idle_share * (lasted_s - self._active_s)),
+            acknowledged=tally.acknowledged,
+            dropped=tally.dropped,
+            statuses={str(status): count for status, count in sorted(tally.statuses.items())},
+            unanswered=tally.under_way,
+        )
+
+
+async def run_plan(plan: Plan) -> list[Load]:
+    """Give the load of each lane."""
+    drivers = [await Driver.open(lane) for lane in plan.lanes]
+    idle_shares = await _measure_idle([lane.pid for lane in plan.lanes], plan.idle_s)
+    for driver in drivers:
+        await driver.take_turn(plan.warm_up_s)
+    began = perf_counter()
+    for driver in drivers:
+        driver.measure()
+    order = list(drivers)
+    for _ in range(plan.rounds):
+        for driver in order:
+            await driver.take_turn(plan.turn_s)
+        order.reverse()
+    lasted_s = perf_counter() - began
+    return [driver.finish(lasted_s, share) for driver, share in zip(drivers, idle_shares, strict=True)]
+
+
+async def _measure_idle(pids: Sequence[int], seconds: float) -> list[float]:
+    """Give the CPU time that each process takes in a second in which nothing comes in."""
+    if not seconds:
+        return [0.0] * len(pids)
+    before = list(map(cpu_seconds, pids))
     await asyncio.sleep(seconds)
-    tally.measuring = tally.sending = False
-    lasted, cpu_s = perf_counter() - began, cpu_seconds(watch_pid) - cpu_before
-    await asyncio.wait([connection.finished for connection in connections], timeout=LAST_ANSWERS_S)
-    for connection in connections:
-        connection.stop_waiting()
-    return Load(
-        window=_window(tally, lasted, cpu_s),
-        acknowledged=tally.acknowledged,
-        dropped=tally.dropped,
-        statuses={str(status): count for status, count in sorted(tally.statuses.items())},
-        unanswered=tally.unanswered,
-    )
+    return [(cpu_seconds(pid) - was) / seconds for pid, was in zip(pids, before, strict=True)]
 
 
-def cpu_seconds(pid: int | None) -> float:
+def cpu_seconds(pid: int) -> float:
     """Give the user and system time that a process has used, with all its threads."""
-    if pid is None:
-        return 0.0
     # The name in the second field may hold anything, blanks included; what follows its bracket is numbers.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -246,39 +325,9 @@ def _window(tally: Tally, seconds: float, cpu_s: float) -> Window:
 
 
 def main() -> None:
-    """Parse, run, print."""
-    parser = argparse.ArgumentParser(description="Send events over 64 connections and count the answers.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--domain", default="bench.example")
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--warm-up", type=float, default=WARM_UP_S)
-    parser.add_argument("--sites", type=int, default=1, help="for spread: how many")
-    parser.add_argument("--visitors", type=int, default=1, help="for spread: of each site")
-    parser.add_argument("--watch-pid", type=int, help="measure the CPU time of this process")
-    parser.add_argument("--traffic", choices=get_args(Traffic), default="known")
-    parser.add_argument("--token", default="", help="the sender token, for batches")
-    options = parser.parse_args()
-    requests = endless(
-        options.traffic,
-        host=f"{options.host}:{options.port}",
-        domain=options.domain,
-        token=options.token,
-        sites=options.sites,
-        visitors=options.visitors,
-    )
-    load = uvloop.run(
-        run_load(
-            requests,
-            host=options.host,
-            port=options.port,
-            connections_number=BATCH_CONNECTIONS if options.traffic == "batches" else CONNECTIONS,
-            warm_up_s=options.warm_up,
-            seconds=options.seconds,
-            watch_pid=options.watch_pid,
-        )
-    )
-    sys.stdout.write(msgspec.json.encode(load).decode() + "\n")
+    """Read the plan, follow it, write the loads."""
+    plan = msgspec.json.decode(sys.stdin.buffer.read(), type=Plan)
+    sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(run_plan(plan))))
 
 
 if __name__ == "__main__":

@@ -21,13 +21,14 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.load import cpu_seconds
+from benchmarks.load import Plan, cpu_seconds
 from benchmarks.open_load import CONNECTIONS, OpenLoad
-from benchmarks.processes import DOMAIN, Cores, Service, open_load, running_service
+from benchmarks.processes import DOMAIN, Cores, Service, open_load, running_service, take_loads
 from benchmarks.run import events_per_second
 
 NEIGHBOUR = "neighbour.example"
 FINDING_RATE_S = 5.0
+WARM_UP_S = 2.0
 OVERLOAD = 3.0
 CALM_SHARE = 0.1
 ACCEPTED_P99_MS = 250.0
@@ -107,7 +108,8 @@ class Bench:
     def __init__(self, service: Service, seconds: float) -> None:
         self.service = service
         self.seconds = seconds
-        first = service.take_load(FINDING_RATE_S)
+        plan = Plan(lanes=[service.lane()], rounds=1, turn_s=FINDING_RATE_S, warm_up_s=WARM_UP_S)
+        (first,) = take_loads(plan)
         service.flush()
         self.sustainable = events_per_second(first)
         self._acknowledged = first.acknowledged

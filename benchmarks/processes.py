@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.load import WARM_UP_S, Load, Traffic
+from benchmarks.load import Lane, Load, Plan, Traffic
 from benchmarks.open_load import OpenLoad
 from service.user_agents.engine import COMPILED
 from tests.support.clickhouse import ClickhouseServer
@@ -56,26 +56,28 @@ class Target:
         self.port = port
         self.pid = pid
 
-    def take_load(
-        self,
-        seconds: float,
-        traffic: Traffic = "known",
-        *,
-        warm_up_s: float = WARM_UP_S,
-        sites: int = 1,
-        visitors: int = 1,
-    ) -> Load:
-        """Run the load against it, in a process of its own."""
-        command = [sys.executable, "-m", "benchmarks.load", "--port", str(self.port), "--domain", DOMAIN]
-        command += ["--seconds", str(seconds), "--warm-up", str(warm_up_s), "--watch-pid", str(self.pid)]
-        command += ["--traffic", traffic, f"--token={self.find_token()}"]
-        command += ["--sites", str(sites), "--visitors", str(visitors)]
-        result = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        return msgspec.json.decode(result.stdout, type=Load)
+    def lane(self, traffic: Traffic = "known", *, sites: int = 1, visitors: int = 1) -> Lane:
+        """Give the load of this kind on it."""
+        return Lane(
+            port=self.port,
+            pid=self.pid,
+            domain=DOMAIN,
+            traffic=traffic,
+            token=self.find_token(),
+            sites=sites,
+            visitors=visitors,
+        )
 
     def find_token(self) -> str:
         """Give the token of senders of batches; empty where there is none."""
         return ""
+
+
+def take_loads(plan: Plan) -> list[Load]:
+    """Run the loads of a plan, in a process of their own."""
+    command = [sys.executable, "-m", "benchmarks.load"]
+    result = subprocess.run(command, input=msgspec.json.encode(plan), stdout=subprocess.PIPE, check=True)
+    return msgspec.json.decode(result.stdout, type=list[Load])
 
 
 class Service(Target):
@@ -204,18 +206,35 @@ def running_sink(cores: Cores, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def installed(cores: Cores, folder: Path, *, store: str, settings: Sequence[str]) -> Iterator[Installation]:
-    """Prepare all that a service needs, with a database on the other core for the native store."""
+def running_database(folder: Path) -> Iterator[ClickhouseServer]:
+    """Run a ClickHouse on the other core."""
+    database = ClickhouseServer(folder)
+    database.start()
+    try:
+        yield database
+    finally:
+        database.kill()
+
+
+@contextmanager
+def installed(
+    cores: Cores,
+    folder: Path,
+    *,
+    store: str,
+    settings: Sequence[str],
+    database: ClickhouseServer | None = None,
+) -> Iterator[Installation]:
+    """Prepare all that a service needs; for the native store in ``database``, or in one of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    database: ClickhouseServer | None = None
     chosen = [f"store={store}", *settings]
     with ExitStack() as stack:
         if store == "native":
-            database = ClickhouseServer(folder / "clickhouse")
-            database.start()
-            stack.callback(database.kill)
-            database.query("CREATE DATABASE IF NOT EXISTS gatehouse_bench")
-            chosen.append(f"clickhouse_url={database.url}/gatehouse_bench")
+            if database is None:
+                database = stack.enter_context(running_database(folder / "clickhouse"))
+            name = f"gatehouse_{folder.name}"
+            database.query(f"CREATE DATABASE IF NOT EXISTS {name}")
+            chosen.append(f"clickhouse_url={database.url}/{name}")
         installation = Installation(cores, folder, database=database, settings=chosen)
         installation.run("migrate")
         installation.run("sites", "add", DOMAIN)
@@ -224,10 +243,17 @@ def installed(cores: Cores, folder: Path, *, store: str, settings: Sequence[str]
 
 
 @contextmanager
-def running_service(cores: Cores, folder: Path, *, store: str, settings: Sequence[str]) -> Iterator[Service]:
+def running_service(
+    cores: Cores,
+    folder: Path,
+    *,
+    store: str,
+    settings: Sequence[str],
+    database: ClickhouseServer | None = None,
+) -> Iterator[Service]:
     """Run a service that knows one site."""
     with (
-        installed(cores, folder, store=store, settings=settings) as installation,
+        installed(cores, folder, store=store, settings=settings, database=database) as installation,
         installation.serving() as service,
     ):
         yield service

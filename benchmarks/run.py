@@ -1,8 +1,6 @@
 """``make bench``: the real service and a bare handler under the same load, in turns, and their ratio.
 
-The measured process has one core to itself, load and database have another. The turns are short, and their
-order is turned round each time, so that what else the machine does hits all alike. Files are written only if
-asked.
+The measured process has one core to itself, load and database have another. Files are written only if asked.
 """
 
 import argparse
@@ -11,24 +9,24 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 
 import msgspec
 from msgspec import Struct, structs
 
 from benchmarks import targets
-from benchmarks.load import CONNECTIONS, Load, Traffic
+from benchmarks.load import CONNECTIONS, Load
 from benchmarks.open_load import OpenLoad
 from benchmarks.processes import (
     DOMAIN,
     Cores,
-    Service,
-    Target,
     open_load,
     running_bare,
+    running_database,
     running_service,
     running_sink,
+    take_loads,
 )
 from benchmarks.scenarios import (
     SHORT,
@@ -38,6 +36,7 @@ from benchmarks.scenarios import (
     Scale,
     crowd_sites,
     hold_flush,
+    plan_turns,
     replay,
 )
 
@@ -54,14 +53,14 @@ class Report(Struct, frozen=True):
     store: str
     settings: Sequence[str]
     scale: Scale
-    service: list[Load]
-    telling: list[Load]
+    service: Load
+    telling: Load
     """The service with telemetry at its defaults, sent to a collector; the other one sends none."""
-    batched: list[Load]
-    """The latter, in batches."""
-    new: list[Load]
-    """One more with telemetry, every visitor new: its sessions would be a burden to the others."""
-    bare: list[Load]
+    batched: Load
+    """With telemetry, in batches."""
+    new: Load
+    """With telemetry, every visitor new."""
+    bare: Load
     calm: OpenLoad
     """The service with telemetry, at half of what it can carry."""
     held: Held
@@ -74,7 +73,7 @@ class Report(Struct, frozen=True):
     @property
     def acknowledged(self) -> int:
         """Events that the services said they have, over all rounds and warm-ups."""
-        loads = (*self.service, *self.telling, *self.new, *self.batched)
+        loads = (self.service, self.telling, self.new, self.batched)
         counted = [self.held.counted, self.crowded.counted]
         if self.replayed is not None:
             counted.append(self.replayed.counted)
@@ -110,51 +109,48 @@ def run(*, scale: Scale, store: str, settings: Sequence[str]) -> Report:
     """Measure all in turns, so that what else the machine does hits all."""
     cores = Cores()
     cores.pin_others()
-    loads: dict[str, list[Load]] = {name: [] for name in ("service", "telling", "new", "batched", "bare")}
-
-    def take_turn(name: str, target: Target, traffic: Traffic = "known") -> None:
-        loads[name].append(target.take_load(scale.turn_s, traffic, warm_up_s=scale.warm_up_s))
-        if isinstance(target, Service):
-            target.flush()
-
     with (
         tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as name,
         running_sink(cores, Path(name)) as collector,
     ):
         folder = Path(name)
         told = [*settings, f"otlp_endpoint={collector}"]
-        _say("starting ClickHouse, the service with and without telemetry, and the bare handler ...")
-        with (
-            running_service(cores, folder / "off", store=store, settings=settings) as service,
-            running_service(cores, folder / "on", store=store, settings=told) as telling,
-            running_service(cores, folder / "new", store=store, settings=told) as crowding,
-            running_bare(cores, folder) as bare,
-        ):
+        _say("starting ClickHouse, four services and the bare handler ...")
+        with ExitStack() as stack:
+            database = None
+            if store == "native":
+                database = stack.enter_context(running_database(folder / "clickhouse"))
+            # Each load has a service of its own: CPU time is known of whole processes, and the sessions of
+            # ever new visitors would be a burden to the others.
+            service, telling, new, batched = services = [
+                stack.enter_context(
+                    running_service(cores, folder / each, store=store, settings=chosen, database=database)
+                )
+                for each, chosen in (
+                    ("silent", settings),
+                    ("telling", told),
+                    ("new", told),
+                    ("batched", told),
+                )
+            ]
+            bare = stack.enter_context(running_bare(cores, folder))
             if scale.settles:
                 _say("half a minute, until what a start brings with it is done ...")
-                service.settle()
-                telling.settle()
-                crowding.settle()
-            turns: list[tuple[str, Target, Traffic]] = [
-                ("service", service, "known"),
-                ("telling", telling, "known"),
-                ("bare", bare, "known"),
-                ("new", crowding, "new"),
-                ("batched", telling, "batches"),
-            ]
-            for number in range(1, scale.rounds + 1):
-                _say(f"round {number} of {scale.rounds}: {len(turns)} loads of {scale.turn_s:g} s ...")
-                for turn in turns:
-                    take_turn(*turn)
-                turns.reverse()
-            rate = median(map(events_per_second, loads["telling"])) / 2
+                for each in services:
+                    each.settle()
+            lanes = [service.lane(), telling.lane(), bare.lane(), new.lane("new"), batched.lane("batches")]
+            _say(f"{len(lanes)} loads in turns, {scale.rounds} rounds of {scale.turn_s:g} s each ...")
+            loads = take_loads(plan_turns(scale, lanes))
+            rate = events_per_second(loads[1]) / 2
+            for each in services:
+                each.flush()
             _say(f"half of the maximum rate, {rate:,.0f} events/s for {scale.seconds:g} s ...")
             with open_load(
                 telling, domain=DOMAIN, rate=rate, connections=CALM_CONNECTIONS, seconds=scale.seconds
             ) as wait:
                 calm = wait()
             telling.flush()
-            stored = sum(each.stored_events() for each in (service, telling, crowding))
+            stored = sum(each.stored_events() for each in services)
         _say(f"{scale.flushed_events:,} events flushed at {rate:,.0f} events/s ...")
         held = hold_flush(cores, folder / "held", store=store, settings=told, scale=scale, rate=rate)
         _say(f"{scale.sites:,} sites, {scale.awake_sites * scale.visitors:,} sessions ...")
@@ -171,7 +167,11 @@ def run(*, scale: Scale, store: str, settings: Sequence[str]) -> Report:
         store=store,
         settings=settings,
         scale=scale,
-        **loads,
+        service=loads[0],
+        telling=loads[1],
+        bare=loads[2],
+        new=loads[3],
+        batched=loads[4],
         calm=calm,
         held=held,
         crowded=crowded,
@@ -191,23 +191,22 @@ def cpu_us_per_event(load: Load) -> float:
 
 
 def table(report: Report) -> str:
-    """Put the medians of the rounds side by side."""
+    """Put the loads side by side."""
     rows: list[tuple[str, str, Callable[[Load], float]]] = [
         ("events/s", ",.0f", events_per_second),
         ("p50 ms", ".2f", lambda load: load.window.p50_ms),
         ("p99 ms", ".2f", lambda load: load.window.p99_ms),
         ("CPU µs per event", ".1f", cpu_us_per_event),
     ]
+    scale = report.scale
     lines = [
         f"{report.machine}; {report.cores} core(s), {report.store} store, {CONNECTIONS} connections,"
-        f" median of {len(report.service)} round(s)",
+        f" {scale.rounds} turns of {scale.turn_s:g} s each",
         "",
         f"{'':18}{'gatehouse':>12}{'telemetry on':>14}{'bare':>12}{'ratio':>9}",
     ]
     for name, shape, figure in rows:
-        ours, telling, theirs = (
-            median(map(figure, loads)) for loads in (report.service, report.telling, report.bare)
-        )
+        ours, telling, theirs = map(figure, (report.service, report.telling, report.bare))
         ratio = f"{ours / theirs:.2f}" if theirs else "-"
         lines.append(f"{name:18}{ours:>12{shape}}{telling:>14{shape}}{theirs:>12{shape}}{ratio:>9}")
     lines += ["", *_conclusions(report), "", *targets.show(report.figures, targets.last_result())]
@@ -219,7 +218,7 @@ def _conclusions(report: Report) -> list[str]:
     lines = [
         f"stored / acknowledged: {report.stored:,} / {report.acknowledged:,} = {report.stored_share:.6f}"
     ]
-    for name, loads in (
+    for name, load in (
         ("gatehouse", report.service),
         ("telemetry on", report.telling),
         ("new visitors", report.new),
@@ -229,13 +228,13 @@ def _conclusions(report: Report) -> list[str]:
         ("few beside many", report.crowded.beside),
         ("many sessions", report.crowded.many),
     ):
-        odd = {status: count for load in loads for status, count in load.statuses.items() if status != "202"}
-        dropped, unanswered = sum(load.dropped for load in loads), sum(load.unanswered for load in loads)
-        if odd or dropped or unanswered:
+        odd = {status: count for status, count in load.statuses.items() if status != "202"}
+        if odd or load.dropped or load.unanswered:
             lines.append(
-                f"{name}: {dropped} dropped, {unanswered} unanswered, other statuses: {odd or 'none'}"
+                f"{name}: {load.dropped} dropped, {load.unanswered} unanswered,"
+                f" other statuses: {odd or 'none'}"
             )
-        core_share = median(load.window.cpu_s / load.window.seconds for load in loads)
+        core_share = load.window.cpu_s / load.window.seconds
         if core_share < OWN_CORE_SHARE:
             lines.append(f"{name} had {core_share:.0%} of its core: trust the CPU time, not the events/s.")
     return lines + _notes(report)
@@ -244,15 +243,15 @@ def _conclusions(report: Report) -> list[str]:
 def _notes(report: Report) -> list[str]:
     """Say what stands behind the figures of the scenarios."""
     calm, held, crowded, replayed = report.calm, report.held, report.crowded, report.replayed
+    few, beside, many = map(cpu_us_per_event, (crowded.few, crowded.beside, crowded.many))
     lines = [
         f"half rate: {calm.accepted.count / calm.seconds:,.0f} events/s, p50 {calm.accepted.p50_ms:.2f} ms,"
         f" {calm.refused.count} refused, {calm.unanswered} unanswered;"
         f" the sender was {calm.late_ms:.1f} ms late at its own p99",
         f"flush: {held.flush_s:.2f} s beside {held.rate:,.0f} events/s; {held.over_bound} holds over 10 ms;"
         f" the longest in CPU time {held.longest_cpu_s * 1000:.1f} ms",
-        f"sessions: {crowded.few_sessions:,} at {_cpu_us(crowded.few):.1f} µs an event, the same ones beside"
-        f" {crowded.many_sessions:,} at {_cpu_us(crowded.beside):.1f}; when all of these send in turn"
-        f" {_cpu_us(crowded.many):.1f}",
+        f"sessions: {crowded.few_sessions:,} at {few:.1f} µs an event, the same ones beside"
+        f" {crowded.many_sessions:,} at {beside:.1f}; when all of these send in turn {many:.1f}",
     ]
     if replayed is not None:
         lines.append(
@@ -260,10 +259,6 @@ def _notes(report: Report) -> list[str]:
             f" in {replayed.seconds:.2f} s, without the start of the process"
         )
     return lines
-
-
-def _cpu_us(loads: Sequence[Load]) -> float:
-    return median(map(cpu_us_per_event, loads))
 
 
 def _processor() -> str:
@@ -284,11 +279,11 @@ def _say(sentence: str) -> None:
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--seconds", type=float, help="measured time of one turn (default 2.5)")
+    parser.add_argument("--seconds", type=float, help="of one turn (default 0.5)")
     parser.add_argument(
         "--short", action="store_true", help="only show that it works: small, and its figures say nothing"
     )
-    parser.add_argument("--rounds", type=int, default=8, help="of the loads that are compared (default 8)")
+    parser.add_argument("--rounds", type=int, help="turns of each load that is compared (default 40)")
     parser.add_argument("--store", choices=("native", "embedded"), default="native")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting to try")
     parser.add_argument("--json", action="store_true", help="print everything as JSON instead of the table")

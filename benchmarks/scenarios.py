@@ -14,9 +14,9 @@ from typing import Final
 from msgspec import Struct
 
 from benchmarks.fill import fill
-from benchmarks.load import Load
+from benchmarks.load import Lane, Load, Plan
 from benchmarks.open_load import CONNECTIONS
-from benchmarks.processes import DOMAIN, Cores, Installation, Service, installed, open_load
+from benchmarks.processes import DOMAIN, Cores, Installation, Service, installed, open_load, take_loads
 from benchmarks.traffic import (
     BATCH_EVENTS,
     make_batches,
@@ -37,10 +37,12 @@ SHORTEST_REPLAY_S: Final = 0.001
 class Scale(Struct, frozen=True):
     """How large everything is."""
 
-    rounds: int = 8
-    turn_s: float = 2.5
-    """Of each load that is compared with others, which take their turns after it."""
-    warm_up_s: float = 0.5
+    rounds: int = 40
+    turn_s: float = 0.5
+    """Of each load that is compared with others; one turn a round."""
+    warm_up_s: float = 2.0
+    idle_s: float = 10.0
+    """How long it is measured what a service needs when nothing comes in; it sends metrics that often."""
     seconds: float = 10.0
     """Of each load that is compared with none."""
     sites: int = 100_000
@@ -59,7 +61,8 @@ SHORT: Final = Scale(
     settles=False,
     rounds=2,
     turn_s=0.25,
-    warm_up_s=0.1,
+    warm_up_s=0.2,
+    idle_s=0.5,
     seconds=0.5,
     sites=2_000,
     awake_sites=100,
@@ -69,6 +72,17 @@ SHORT: Final = Scale(
     replayed_events=3_000,
 )
 """Shows that the benchmark works; its figures say nothing."""
+
+
+def plan_turns(scale: Scale, lanes: Sequence[Lane]) -> Plan:
+    """Give the plan for loads that are compared with each other."""
+    return Plan(
+        lanes=lanes,
+        rounds=scale.rounds,
+        turn_s=scale.turn_s,
+        warm_up_s=scale.warm_up_s,
+        idle_s=scale.idle_s,
+    )
 
 
 class Counted(Struct, frozen=True):
@@ -86,11 +100,11 @@ class Crowded(Struct, frozen=True):
     idle_site_bytes: float
     awake_site_bytes: float
     session_bytes: float
-    few: list[Load]
+    few: Load
     """With a session for each visitor of the few sites, in a service that has no others."""
-    beside: list[Load]
+    beside: Load
     """The same load, in a service with a session for each visitor of all awake sites."""
-    many: list[Load]
+    many: Load
     """There too, but all of them send, in turn."""
     few_sessions: int
     many_sessions: int
@@ -149,13 +163,15 @@ def crowd_sites(cores: Cores, folder: Path, *, store: str, settings: Sequence[st
             service.flush()
             filled = service.memory_bytes()
             many_sessions = service.statistics()["sessions"]
-            few, many, beside = [], [], []
-            for _ in range(scale.rounds):
-                few.append(_spread_load(quiet, scale, scale.few_sites, 1))
-                beside.append(_spread_load(service, scale, scale.few_sites, 1))
-            # Not between them: what these leave to be let go of would count for the others.
-            for _ in range(scale.rounds):
-                many.append(_spread_load(service, scale, scale.awake_sites, scale.visitors))
+            few, beside = take_loads(
+                plan_turns(scale, [each.lane("spread", sites=scale.few_sites) for each in (quiet, service)])
+            )
+            lane = service.lane("spread", sites=scale.awake_sites, visitors=scale.visitors)
+            (many,) = take_loads(
+                Plan(lanes=[lane], rounds=1, turn_s=scale.seconds, warm_up_s=scale.warm_up_s)
+            )
+            for each in (quiet, service):
+                each.flush()
             return Crowded(
                 ready_s=service.ready_s,
                 idle_site_bytes=(known - alone) / scale.sites,
@@ -167,18 +183,10 @@ def crowd_sites(cores: Cores, folder: Path, *, store: str, settings: Sequence[st
                 few_sessions=quiet.statistics()["sessions"],
                 many_sessions=many_sessions,
                 counted=Counted(
-                    sent.acknowledged + sum(load.acknowledged for load in (*few, *many, *beside)),
+                    sent.acknowledged + few.acknowledged + beside.acknowledged + many.acknowledged,
                     quiet.stored_events() + service.stored_events(),
                 ),
             )
-
-
-def _spread_load(service: Service, scale: Scale, sites: int, visitors: int) -> Load:
-    taken = service.take_load(
-        scale.turn_s, "spread", warm_up_s=scale.warm_up_s, sites=sites, visitors=visitors
-    )
-    service.flush()
-    return taken
 
 
 def add_sites(installation: Installation, count: int) -> None:

@@ -46,23 +46,18 @@ class Result(Struct, frozen=True):
     figures: Sequence[Figure]
 
 
-def events_per_cpu_second(loads: Sequence[Load]) -> float:
-    """Give how many events a second of CPU time was enough for: events a second, on a core of its own.
-
-    Of all loads together, because what happens once in ten seconds belongs to the time of an event too: a
-    median of short loads would leave it out.
-    """
-    cpu_s = sum(load.window.cpu_s for load in loads)
-    return sum(load.window.answered for load in loads) / cpu_s if cpu_s else 0.0
+def events_per_cpu_second(load: Load) -> float:
+    """Give how many events a second of CPU time was enough for: events a second, on a core of its own."""
+    return load.window.answered / load.window.cpu_s if load.window.cpu_s else 0.0
 
 
 def judge(
     *,
-    silent: Sequence[Load],
-    telling: Sequence[Load],
-    new: Sequence[Load],
-    batched: Sequence[Load],
-    bare: Sequence[Load],
+    silent: Load,
+    telling: Load,
+    new: Load,
+    batched: Load,
+    bare: Load,
     calm: OpenLoad,
     held: Held,
     crowded: Crowded,

@@ -25,9 +25,9 @@ CROWDED = Crowded(
     idle_site_bytes=250.0,
     awake_site_bytes=6_500.0,
     session_bytes=900.0,
-    few=[load(20_000)],
-    many=[load(19_000)],
-    beside=[load(19_000)],
+    few=load(20_000),
+    many=load(19_000),
+    beside=load(19_000),
     few_sessions=1_000,
     many_sessions=1_000_000,
     counted=COUNTED,
@@ -68,13 +68,13 @@ def test_a_figure_is_met_or_short(figure: Figure, is_met: bool) -> None:
 
 
 def test_speeds_are_compared_by_cpu_time() -> None:
-    """A process that was given half of its core is not half as fast; the median round counts."""
+    """A process that was given half of its core is not half as fast."""
     figures = judge(
-        silent=[load(25_000)],
-        telling=[load(1), load(24_000), load(50_000)],
-        new=[load(12_000)],
-        batched=[load(24_000, 0.5)],
-        bare=[load(10_000, 0.5)],
+        silent=load(25_000),
+        telling=load(24_000),
+        new=load(12_000),
+        batched=load(24_000, 0.5),
+        bare=load(10_000, 0.5),
         calm=open_load(5_000),
         held=HELD,
         crowded=CROWDED,
@@ -96,11 +96,11 @@ def test_speeds_are_compared_by_cpu_time() -> None:
 def test_a_calm_load_that_was_refused_in_part_has_no_p99() -> None:
     """Who refuses the slow ones is not fast; and a store that cannot be away has no replay."""
     figures = judge(
-        silent=[load(1)],
-        telling=[load(1)],
-        new=[load(1)],
-        batched=[load(1)],
-        bare=[load(1)],
+        silent=load(1),
+        telling=load(1),
+        new=load(1),
+        batched=load(1),
+        bare=load(1),
         calm=open_load(4_999, refused=1),
         held=HELD,
         crowded=CROWDED,
@@ -114,7 +114,7 @@ def test_a_calm_load_that_was_refused_in_part_has_no_p99() -> None:
 
 def test_what_was_not_measured_is_short() -> None:
     """No figure divides by nothing."""
-    nothing = [load(0, 0.0)]
+    nothing = load(0, 0.0)
     figures = judge(
         silent=nothing,
         telling=nothing,
@@ -123,7 +123,7 @@ def test_what_was_not_measured_is_short() -> None:
         bare=nothing,
         calm=open_load(0),
         held=HELD,
-        crowded=structs.replace(CROWDED, few=[load(0, 0.0)], beside=[load(0, 0.0)]),
+        crowded=structs.replace(CROWDED, few=load(0, 0.0), beside=load(0, 0.0)),
         replayed=structs.replace(REPLAYED, events=0, session_rows=0),
         stored_share=0.0,
     )
