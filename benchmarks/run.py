@@ -279,11 +279,11 @@ def _say(sentence: str) -> None:
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--seconds", type=float, help="of one turn (default 0.5)")
+    parser.add_argument("--seconds", type=float, help="of one turn (default 0.1)")
     parser.add_argument(
         "--short", action="store_true", help="only show that it works: small, and its figures say nothing"
     )
-    parser.add_argument("--rounds", type=int, help="turns of each load that is compared (default 40)")
+    parser.add_argument("--rounds", type=int, help="turns of each load that is compared (default 200)")
     parser.add_argument("--store", choices=("native", "embedded"), default="native")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting to try")
     parser.add_argument("--json", action="store_true", help="print everything as JSON instead of the table")

@@ -37,8 +37,8 @@ SHORTEST_REPLAY_S: Final = 0.001
 class Scale(Struct, frozen=True):
     """How large everything is."""
 
-    rounds: int = 40
-    turn_s: float = 0.5
+    rounds: int = 200
+    turn_s: float = 0.1
     """Of each load that is compared with others; one turn a round."""
     warm_up_s: float = 2.0
     idle_s: float = 10.0
@@ -60,7 +60,7 @@ class Scale(Struct, frozen=True):
 SHORT: Final = Scale(
     settles=False,
     rounds=2,
-    turn_s=0.25,
+    turn_s=0.1,
     warm_up_s=0.2,
     idle_s=0.5,
     seconds=0.5,

@@ -5,6 +5,7 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,23 @@ class TestHistogram:
         assert read.cumulative == tuple(
             sum(value <= bound for value in values) for bound in (*bounds, math.inf)
         )
+
+    @given(st.lists(st.integers(0, 20 * 10**9), max_size=50))
+    def test_nanoseconds_are_counted_as_seconds_are(self, durations: Sequence[int]) -> None:
+        """To the nanosecond at the ends of the buckets."""
+        bounds = catalogue.REQUEST_DURATION.bounds
+        ends = [round(bound * 1e9) + offset for bound in bounds for offset in (-1, 0, 1)]
+        histogram = Histogram(bounds)
+        for duration in (*durations, *ends):
+            histogram.record_ns(duration)
+        read = histogram.read()
+
+        assert read.sum == pytest.approx(math.fsum((*durations, *ends)) / 1e9)
+        assert read.total == len(durations) + len(ends)
+        assert list(read.cumulative[:-1]) == [
+            sum(Fraction(duration, 10**9) <= Fraction(str(bound)) for duration in (*durations, *ends))
+            for bound in bounds
+        ]
 
 
 class TestTally:

@@ -10,27 +10,37 @@ from typing import Final, NamedTuple
 
 from service.telemetry.metric import Metric
 
+SECOND_NS: Final = 1_000_000_000
+
 NO_ATTRIBUTES: Final[Mapping[str, str | int]] = {}
 
 
 class Histogram:
     """How often values fell into each of the fixed buckets; ``bounds`` are their upper ends, inclusive."""
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    __slots__ = ("_bounds", "_bounds_ns", "_counts", "_sum", "_sum_ns")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
+        # The same for who counts nanoseconds where the bounds are seconds.
+        self._bounds_ns = [round(bound * SECOND_NS) for bound in bounds]
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
+        self._sum_ns = 0
 
     def record(self, value: float, times: int = 1) -> None:
         """Count a value, so many times."""
         self._counts[bisect_left(self._bounds, value)] += times
         self._sum += value * times
 
+    def record_ns(self, duration_ns: int) -> None:
+        """Count a duration, where the bounds are seconds; for what is counted with every event."""
+        self._counts[bisect_left(self._bounds_ns, duration_ns)] += 1
+        self._sum_ns += duration_ns
+
     def read(self) -> "Distribution":
         """Give a copy of this moment."""
-        return Distribution(self._bounds, tuple(self._counts), self._sum)
+        return Distribution(self._bounds, tuple(self._counts), self._sum + self._sum_ns / SECOND_NS)
 
 
 class Distribution(NamedTuple):

@@ -16,7 +16,6 @@ from service.wire.forwarded import TrustedProxies
 from service.wire.reply import OK
 
 METHOD: Final = "POST"
-SECOND_NS: Final = 1e9
 
 
 class Watch:
@@ -35,7 +34,8 @@ class Watch:
         self.ratio = 0.0 if tracing is None else tracing.ratio
         self.slow_ns: float = inf if tracing is None else tracing.slow_ns
         """What takes longer is kept."""
-        self._accepted = telemetry.request_durations(METHOD, EVENT_PATH, OK.status)
+        self.note_plain = telemetry.request_durations(METHOD, EVENT_PATH, OK.status).record_ns
+        """Notes an event that nobody follows, was taken, and was not slow: all there is to know of it."""
 
     def begin(
         self, traceparent: str | None, peer: str, *, began: int, is_sampled: bool
@@ -47,10 +47,6 @@ class Watch:
         if parent is None and not is_sampled:
             return None
         return self._tracing.begin(EVENT_PATH, parent, began=began, is_sampled=is_sampled)
-
-    def note_plain(self, took_ns: int) -> None:
-        """Note an event that nobody follows, was taken, and was not slow: all that there is to know of it."""
-        self._accepted.record(took_ns / SECOND_NS)
 
     def end(
         self,
@@ -73,7 +69,7 @@ class Watch:
         if durations is None:
             durations = self._telemetry.request_durations(METHOD, EVENT_PATH, status)
             self._durations[status] = durations
-        durations.record((ended - began) / SECOND_NS)
+        durations.record_ns(ended - began)
         return trace
 
     def _keep(
