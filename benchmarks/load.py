@@ -119,6 +119,8 @@ class Tally:
         self.sending = False
         self.under_way = 0
         """Requests that wait for their answers."""
+        self.unanswered = 0
+        """Requests whose connections were lost."""
         self.quiet = asyncio.Event()
         """Set when the last answer of a turn is there."""
 
@@ -184,8 +186,12 @@ class Connection(asyncio.Protocol):
             self.send()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """A request under way will have no answer: it stays among those, and nothing more is sent."""
+        """A request under way will have no answer, and nothing more is sent."""
         self._transport = None
+        if self._under_way:
+            self._under_way = False
+            self._tally.unanswered += 1
+            self._tally.note_end()
 
     def send(self) -> None:
         """Send the next request, unless the connection is lost or waits for an answer."""
@@ -263,6 +269,7 @@ class Driver:
         """
         tally = self._tally
         used_s = cpu_seconds(self._lane.pid) - self._cpu_before
+        unanswered = tally.unanswered + tally.under_way
         for connection in self._connections:
             connection.close()
         return Load(
@@ -270,7 +277,7 @@ class Driver:
             acknowledged=tally.acknowledged,
             dropped=tally.dropped,
             statuses={str(status): count for status, count in sorted(tally.statuses.items())},
-            unanswered=tally.under_way,
+            unanswered=unanswered,
         )
 
 
