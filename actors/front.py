@@ -234,7 +234,7 @@ class FrontActor(Actor):
         gathering = Gathering(domains) if len(domains) > 1 else None
         for index, domain in enumerate(domains):
             event = Event(domain, request)
-            site = trace.begin_event(event) if trace is not None else None
+            site = trace.begin_event(domain, request) if trace is not None else None
             offered = Offered(event, deadline, site, self, envelope, gathering, index)
             if refusal is not None:
                 offered.reply(refusal)

@@ -201,8 +201,9 @@ class SiteActor(Actor):
         senders: list[Envelope] = []
         traces: list[SiteTrace] = []
         keys: dict[int, bytes] = {}
-        tracing = self._around.tracing
-        taken = 0 if tracing is None else tracing.now()
+        tracing, taken = self._around.tracing, 0
+        if tracing is not None:
+            tracing.taken = taken = tracing.now()
         for envelope in envelopes:
             message = envelope.message
             if type(message) is not Offer:
@@ -211,7 +212,7 @@ class SiteActor(Actor):
             event, trace = message.event, message.trace
             self._last_used = now
             if trace is not None:
-                trace.take_up(taken)
+                trace.taken = taken
             key = None
             if event.request.key is not None:
                 key = digest_key(self._id, event.request.key)
@@ -230,6 +231,8 @@ class SiteActor(Actor):
             senders.append(envelope)
             if trace is not None:
                 traces.append(trace)
+        if tracing is not None:
+            tracing.taken = 0
         if entries:
             self._append(Append(self._id, self._epoch, entries, traces, keys or None, taken), senders)
 

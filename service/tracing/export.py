@@ -1,35 +1,35 @@
-"""The way of spans to the collector: a bounded queue, a thread that sends, and counts of what was lost.
+"""The way of spans to the collector: a bounded queue, a thread that makes and sends them, what was lost.
 
-The loop never waits for it. A trace for which there is no room is not made at all, which is cheaper than a
-queue that drops, and never tears one apart.
+The loop never waits for it. A trace for which there is no room is left out as a whole, never torn apart. The
+SDK's processor is left out, because it takes spans that are made already.
 """
 
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from typing import Final, Literal
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.util.re import parse_env_headers
 from requests import RequestException, Session
 
 from service.errors import ConfigError
 from service.telemetry import Measured, catalogue
 from service.telemetry.origin import describe_origin
+from service.tracing.making import SpanMaker
 from service.tracing.otlp import encode_request
-from service.tracing.records import MAX_SITES
+from service.tracing.records import Ended
 from service.tracing.spans import Sampling, Tracing
 
 log: Final = logging.getLogger(__name__)
 
 MAX_QUEUED_SPANS: Final = 4096
-MAX_TRACE_SPANS: Final = 1 + 2 * MAX_SITES
-"""The most spans that one request can have."""
 BATCH_SPANS: Final = 512
-EXPORT_INTERVAL_MS: Final = 2_000
+EXPORT_INTERVAL_S: Final = 2.0
 EXPORT_TIMEOUT_S: Final = 5.0
 TRY_TIMEOUT_S: Final = 2.0
 """For the connection, and again for the answer, of one of the tries over HTTP."""
@@ -39,37 +39,6 @@ LATER: Final = frozenset({429, 502, 503, 504})
 """What OTLP has for "try again"."""
 
 Protocol = Literal["http/protobuf", "grpc"]
-
-
-class CountedExporter(SpanExporter):
-    """Hands spans on, and counts them; ``taken`` and ``lost`` are written by the thread that sends alone."""
-
-    def __init__(self, exporter: SpanExporter) -> None:
-        self._exporter = exporter
-        self.taken = 0
-        """Spans that have left the queue."""
-        self.lost = 0
-        """Those of them that the collector did not get."""
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send a batch; what cannot be sent within the time is lost."""
-        self.taken += len(spans)
-        result = SpanExportResult.FAILURE
-        try:
-            result = self._exporter.export(spans)
-        finally:
-            if result is not SpanExportResult.SUCCESS:
-                self.lost += len(spans)
-                log.warning(
-                    "The collector takes no spans (%d are lost). Events are taken as ever; "
-                    "see that it runs at otlp_endpoint",
-                    self.lost,
-                )
-        return result
-
-    def shutdown(self) -> None:
-        """End what is under way."""
-        self._exporter.shutdown()
 
 
 class HttpSpanExporter(SpanExporter):
@@ -120,40 +89,79 @@ class HttpSpanExporter(SpanExporter):
         self._session.close()
 
 
-class SpanQueue(BatchSpanProcessor):
-    """The queue of spans that wait to be sent."""
+class SpanQueue:
+    """What is kept and waits for its spans to be made and sent; ``start`` it, and ``stop`` it once."""
 
-    def __init__(self, exporter: SpanExporter) -> None:
-        self._counted = CountedExporter(exporter)
-        super().__init__(
-            self._counted,
-            max_queue_size=MAX_QUEUED_SPANS,
-            schedule_delay_millis=EXPORT_INTERVAL_MS,
-            max_export_batch_size=BATCH_SPANS,
-        )
+    def __init__(self, exporter: SpanExporter, maker: SpanMaker) -> None:
+        self._exporter = exporter
+        self._maker = maker
+        self._waiting: deque[tuple[Ended, int]] = deque()
+        self._awake = threading.Event()
+        self._is_stopping = False
+        # A daemon: a collector that takes a connection and never answers must not keep the process.
+        self._thread = threading.Thread(target=self._run, name="spans-export", daemon=True)
+        # Each of the numbers is written by one thread alone: the first by that of the loop.
         self._put = 0
+        self._taken = 0
+        """Spans that have left the queue."""
+        self.lost = 0
+        """Those of them that the collector did not get."""
 
-    @property
-    def lost(self) -> int:
-        """Spans that the collector did not get."""
-        return self._counted.lost
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def put(self, ended: Ended) -> bool:
+        """Have its spans made and sent; False when there is no room for them."""
+        size = ended.spans
+        waiting = self._put - self._taken + size
+        if waiting > MAX_QUEUED_SPANS:
+            return False
+        self._put += size
+        # With its size, because an event whose sender got tired of waiting may get a journal write yet.
+        self._waiting.append((ended, size))
+        if waiting >= BATCH_SPANS and not self._awake.is_set():
+            self._awake.set()
+        return True
 
     def measure(self) -> Iterable[Measured]:
         """Give how many spans the collector did not get."""
         yield Measured(catalogue.SPANS_LOST, self.lost)
 
-    def on_end(self, span: ReadableSpan) -> None:
-        """Put a span into the queue."""
-        self._put += 1
-        super().on_end(span)
-
-    def has_room(self) -> bool:
-        """Tell whether the spans of one more trace find room."""
-        return self._put - self._counted.taken <= MAX_QUEUED_SPANS - MAX_TRACE_SPANS
-
     def stop(self, *, timeout_s: float) -> None:
         """Send what is left, within the time; what a collector does not take by then is lost."""
-        stop_within(self.shutdown, self._counted.shutdown, timeout_s=timeout_s)
+        self._is_stopping = True
+        self._awake.set()
+        self._thread.join(timeout_s)
+        self._exporter.shutdown()
+
+    def _run(self) -> None:
+        while not self._is_stopping:
+            self._awake.wait(EXPORT_INTERVAL_S)
+            self._awake.clear()
+            while self._waiting:
+                self._send_batch()
+
+    def _send_batch(self) -> None:
+        batch: list[Ended] = []
+        size = 0
+        while self._waiting and size < BATCH_SPANS:
+            ended, spans = self._waiting.popleft()
+            batch.append(ended)
+            size += spans
+        self._taken += size
+        result = SpanExportResult.FAILURE
+        try:
+            result = self._exporter.export([span for ended in batch for span in self._maker.make(ended)])
+        except Exception:  # the thread must live on
+            log.exception("Spans cannot be sent")
+        if result is not SpanExportResult.SUCCESS:
+            self.lost += size
+            log.warning(
+                "The collector takes no spans (%d are lost). Events are taken as ever; "
+                "see that it runs at otlp_endpoint",
+                self.lost,
+            )
 
 
 def stop_within(shutdown: Callable[[], object], cut_off: Callable[[], object], *, timeout_s: float) -> None:
@@ -172,10 +180,10 @@ def start_tracing(
 
     ``stop`` the queue in the end. Raises ConfigError when gRPC is asked for and its package is not installed.
     """
-    queue = SpanQueue(_open_exporter(endpoint, protocol))
-    resource = describe_origin(version=version, instance=instance)
-    tracing = Tracing(queue, sampling=sampling, resource=resource, version=version, has_room=queue.has_room)
-    return queue, tracing
+    maker = SpanMaker(describe_origin(version=version, instance=instance), version=version)
+    queue = SpanQueue(_open_exporter(endpoint, protocol), maker)
+    queue.start()
+    return queue, Tracing(queue.put, sampling=sampling)
 
 
 def _open_exporter(endpoint: str, protocol: Protocol) -> SpanExporter:

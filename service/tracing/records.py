@@ -1,25 +1,27 @@
 """What is remembered of requests and blocks under way, so that spans can be made of those that are kept.
 
-A span costs some 4 µs, and as much again to be sent, and whether a request failed or was slow is known at its
-end only. So these are plain objects with times; a span is made, with its true times, when all is over and it
-is kept. They hold no text of a visitor beyond the life of the request.
+Whether a request failed or was slow is known at its end only. So these are plain objects with times; when all
+is over and it is kept, it goes to the thread that sends spans, which makes them, with their true times. They
+hold nothing of a visitor.
 
-Of a plain event that was not sampled nothing is remembered but when it began: should it have to be kept in
-the end, its record is made then (``Tracing.keep_late``), under the ``Answering`` that ends it.
+Of a plain event for one domain nothing is remembered but when it began: should it have to be kept in the end,
+its record is made then (``Tracing.keep_late``), under the ``Answering`` that ends it.
 """
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
-from opentelemetry.trace import NonRecordingSpan, SpanContext
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from service.ingestion.event import Event
+from service.ingestion.request import Request
 from service.ingestion.verdict import Repeated, Retry, Verdict
 
+MAX_DOMAIN_CHARS: Final = 253
 MAX_SITES: Final = 32
 """Site spans of one request; a batch or a request for more domains says how many were left out."""
 MAX_LINKS: Final = 128
@@ -27,6 +29,8 @@ MAX_LINKS: Final = 128
 FAILED_STATUS: Final = 500
 RETRIED: Final = (Retry, Repeated)
 """Verdicts on what is to be sent again, or was."""
+SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+RANDOM_IDS: Final = RandomIdGenerator()
 
 
 class Kept(enum.StrEnum):
@@ -59,7 +63,10 @@ class Answering(NamedTuple):
 
 
 class Recorder(Protocol):
-    """Who decides what is kept, and makes spans of it."""
+    """Who decides what is kept, and has spans made of it."""
+
+    taken: int
+    """When the site that judges at this moment took its batch up; 0: none does."""
 
     answering: Answering | None
     """Set by who answers senders, and taken away again within the same turn."""
@@ -67,44 +74,35 @@ class Recorder(Protocol):
     slow_ns: int
     """What takes longer is kept."""
 
+    links_cut: int
+    """Requests that blocks did not link to; they add to it."""
+
     def now(self) -> int:
         """Give nanoseconds of a clock that never goes back."""
 
     def admit(self) -> bool:
         """Tell whether one more may be kept that was not sampled."""
 
-    def new_context(self, parent: SpanContext | None) -> SpanContext:
-        """Give the ids of a span that is to be made: in the parent's trace, or in one of its own."""
-
-    def record_request(self, request: "RequestTrace", status: int) -> None:
-        """Make the spans of a request that has its answer."""
-
-    def record_block(self, block: "BlockTrace", result: "BlockResult") -> None:
-        """Make the span of a block that is done with."""
-
-    def record_insert(self, block: "BlockTrace", insert: "InsertTry") -> None:
-        """Make the span of one try to insert a block."""
+    def record(self, ended: "Ended") -> None:
+        """Have the spans made of what is over and kept."""
 
 
 class SiteTrace:
     """One event on its way through the actors."""
 
-    __slots__ = ("began", "ended", "event", "request", "taken", "verdict", "write")
+    __slots__ = ("began", "domain", "ended", "request", "script_version", "taken", "verdict", "write")
 
-    def __init__(self, request: "RequestTrace", event: Event) -> None:
+    def __init__(self, request: "RequestTrace", domain: str, script_version: int, began: int) -> None:
         self.request = request
-        self.event = event
-        self.began = request.recorder.now()
+        self.domain = domain
+        self.script_version = script_version
+        self.began = began
         self.taken = 0
         """When its site took it up; 0: it did not."""
         self.ended = 0
         """0: no verdict yet."""
         self.verdict: Verdict | None = None
         self.write: Write | None = None
-
-    def take_up(self, taken: int) -> None:
-        """Note that the site judges the event; ``taken`` is when it took its batch up, 0 for now."""
-        self.taken = taken or self.request.recorder.now()
 
     def settle(self, verdict: Verdict) -> None:
         """Note what became of the event: known at the end of its write, if there was one."""
@@ -151,14 +149,15 @@ class RequestTrace:
         if self.kept is None:
             self.kept = why
             if why is Kept.SAMPLED or self.recorder.admit():
-                self.context = self.recorder.new_context(self.parent)
+                self.context = new_context(self.parent)
 
-    def begin_event(self, event: Event) -> SiteTrace | None:
-        """Follow one of its events; None beyond the bound."""
+    def begin_event(self, domain: str, request: Request, *, began: int = 0) -> SiteTrace | None:
+        """Follow one of its events since ``began`` (now); None beyond the bound."""
         if len(self.sites) >= MAX_SITES:
             self.sites_cut += 1
             return None
-        site = SiteTrace(self, event)
+        began = began or self.recorder.now()
+        site = SiteTrace(self, domain[:MAX_DOMAIN_CHARS], request.tracker_script_version, began)
         self.sites.append(site)
         return site
 
@@ -168,7 +167,7 @@ class RequestTrace:
             otel_context.attach(otel_trace.set_span_in_context(NonRecordingSpan(self.context)))
 
     def finish(self, status: int) -> int:
-        """Note the answer; makes the spans of a request that is kept. Gives when it ended."""
+        """Note the answer; has the spans made of a request that is kept. Gives when it ended."""
         self.ended = ended = self.recorder.now()
         if status >= FAILED_STATUS:
             self.keep(Kept.FAILED)
@@ -176,20 +175,41 @@ class RequestTrace:
             self.keep(Kept.RETRIED)
         elif ended - self.began > self.recorder.slow_ns:
             self.keep(Kept.SLOW)
+        # They know the request: a circle would wait for the garbage collector.
+        sites, self.sites = self.sites, []
         if self.context is not None:
-            self.recorder.record_request(self, status)
-        self.sites.clear()  # they know the request: a circle would wait for the garbage collector
+            self.recorder.record(EndedRequest(self, self.context, sites, status))
         return ended
 
 
-class InsertTry(NamedTuple):
+class EndedRequest(NamedTuple):
+    """A request that has its answer, and its events."""
+
+    request: RequestTrace
+    context: SpanContext
+    sites: Sequence[SiteTrace]
+    status: int
+
+    @property
+    def spans(self) -> int:
+        """How many it becomes: its own, one a site, one a journal write."""
+        return 1 + sum(1 if site.write is None else 2 for site in self.sites)
+
+
+class EndedInsert(NamedTuple):
     """One try to insert a block; ``error`` is the kind of error, never its text."""
 
     number: int
     context: SpanContext
+    block: SpanContext
     began: int
     ended: int
     error: str | None
+
+    @property
+    def spans(self) -> int:
+        """How many it becomes."""
+        return 1
 
 
 class BlockResult(NamedTuple):
@@ -222,11 +242,11 @@ class BlockTrace:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._tries = 0
-        self._last_try: InsertTry | None = None
+        self._last_try: EndedInsert | None = None
         """Has no span, because the block was not kept at its end."""
         self.began = recorder.now()
         self.ended = 0
-        self.context = recorder.new_context(None)
+        self.context = new_context(None)
         self.kept: Kept | None = None
         self.links: dict[int, SpanContext] = {}
         """The kept requests with events in it, by span id."""
@@ -254,6 +274,7 @@ class BlockTrace:
             return
         if len(self.links) >= MAX_LINKS:
             self.links_cut += 1
+            self._recorder.links_cut += 1
             return
         self.links[context.span_id] = context
         self.kept = Kept.LINKED
@@ -271,7 +292,7 @@ class BlockTrace:
         A block that is tried again is kept, so that ClickHouse is told of it from the second try on.
         """
         self._tries += 1
-        context = self._recorder.new_context(self.context)
+        context = new_context(self.context)
         began = self._recorder.now()
         error: str | None = None
         try:
@@ -285,21 +306,43 @@ class BlockTrace:
             ended = self._recorder.now()
             if self.kept is None and ended - began > self._recorder.slow_ns:
                 self.kept = Kept.SLOW
-            done = InsertTry(self._tries, context, began, ended, error)
+            done = EndedInsert(self._tries, context, self.context, began, ended, error)
             if self.kept is not None:
-                self._recorder.record_insert(self, done)
+                self._recorder.record(done)
             else:
                 self._last_try = done
 
     def finish(self, result: BlockResult) -> None:
-        """Note that the block is done with; makes its span when it is kept."""
+        """Note that the block is done with; has its span made when it is kept."""
         self.ended = self._recorder.now()
         if self.kept is None and result.refused:
             self.kept = Kept.FAILED
             if self._last_try is not None:
-                self._recorder.record_insert(self, self._last_try)
+                self._recorder.record(self._last_try)
         if self.kept is not None:
-            self._recorder.record_block(self, result)
+            self._recorder.record(EndedBlock(self, result))
+
+
+class EndedBlock(NamedTuple):
+    """A block that is done with, and what became of it."""
+
+    block: BlockTrace
+    result: BlockResult
+
+    @property
+    def spans(self) -> int:
+        """How many it becomes."""
+        return 1
+
+
+Ended = EndedRequest | EndedInsert | EndedBlock
+"""What is over and kept, for spans to be made of."""
+
+
+def new_context(parent: SpanContext | None) -> SpanContext:
+    """Give the ids of a span that is to be made: in the parent's trace, or in one of its own."""
+    trace_id = RANDOM_IDS.generate_trace_id() if parent is None else parent.trace_id
+    return SpanContext(trace_id, RANDOM_IDS.generate_span_id(), is_remote=False, trace_flags=SAMPLED)
 
 
 def note_failed_write(sites: Iterable[SiteTrace], write: Write) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from msgspec import Struct
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
 from service.clock import ClockNs, monotonic_ns
+from service.tracing.making import SpanMaker
+from service.tracing.records import Ended
 from service.tracing.spans import Sampling, Tracing
 
 
@@ -35,14 +36,14 @@ class Spans:
         self, *, ratio: float = 1.0, slow_s: float = 60.0, room: bool = True, clock: ClockNs = monotonic_ns
     ) -> None:
         self.exporter = InMemorySpanExporter()
-        self.tracing = Tracing(
-            SimpleSpanProcessor(self.exporter),
-            sampling=Sampling(ratio=ratio, slow_s=slow_s),
-            resource=Resource({}),
-            version="1.2.3",
-            has_room=lambda: room,
-            clock=clock,
-        )
+        self._maker = SpanMaker(Resource({}), version="1.2.3", clock=clock)
+        self._has_room = room
+        self.tracing = Tracing(self._put, sampling=Sampling(ratio=ratio, slow_s=slow_s), clock=clock)
+
+    def _put(self, ended: Ended) -> bool:
+        if self._has_room:
+            self.exporter.export(list(self._maker.make(ended)))
+        return self._has_room
 
     def all(self) -> list[SpanSeen]:
         """Give all spans in the order in which they were made."""

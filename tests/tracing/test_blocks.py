@@ -10,7 +10,6 @@ from opentelemetry import trace as otel_trace
 from service.clickhouse.connect import open_store
 from service.clickhouse.migrations import migrate
 from service.clickhouse.store import Block
-from service.ingestion.event import Event
 from service.ingestion.rows import ClickhouseEvent
 from service.tracing.records import MAX_LINKS, BlockResult, Write
 from service.tracing.spans import Tracing, current_traceparent
@@ -117,10 +116,10 @@ async def test_links_are_bounded(tmp_path: Path) -> None:
     """Beyond so many links, the span says how many are left out."""
     spans = Spans()
     async with running_system(tmp_path) as running:
-        event = Event(domain="example.com", request=running.request())
+        event = running.request()
     block = spans.tracing.begin_block()
     requests = [spans.tracing.begin("/api/event") for _ in range(MAX_LINKS + 72)]
-    sites = [site for request in requests if (site := request.begin_event(event)) is not None]
+    sites = [site for request in requests if (site := request.begin_event("example.com", event)) is not None]
     block.note_write(sites, Write(0, 0, failed=False))
     block.finish(BlockResult("id", "size", 200, refused=0, postponed=False))
 

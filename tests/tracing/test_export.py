@@ -11,19 +11,21 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from service.telemetry import catalogue
 from service.tracing.export import MAX_QUEUED_SPANS, TRY_AFTER_S, HttpSpanExporter, SpanQueue
+from service.tracing.making import SpanMaker
 from service.tracing.spans import Sampling, Tracing
 from tests.support.otlp_receiver import otlp_receiver
 
 
 def tracing_into(queue: SpanQueue) -> Tracing:
     """Give a Tracing that keeps everything and puts it into the queue."""
-    return Tracing(
-        queue,
-        sampling=Sampling(ratio=1.0, slow_s=60.0),
-        resource=Resource({}),
-        version="1.2.3",
-        has_room=queue.has_room,
-    )
+    return Tracing(queue.put, sampling=Sampling(ratio=1.0, slow_s=60.0))
+
+
+def started_queue(exporter: SpanExporter) -> SpanQueue:
+    """Give a queue in front of the exporter."""
+    queue = SpanQueue(exporter, SpanMaker(Resource({}), version="1.2.3"))
+    queue.start()
+    return queue
 
 
 class Refusing(SpanExporter):
@@ -66,7 +68,7 @@ class Hanging(Refusing):
 def test_what_is_left_is_sent_at_the_end() -> None:
     """A stop sends the spans that still wait."""
     exporter = InMemorySpanExporter()
-    queue = SpanQueue(exporter)
+    queue = started_queue(exporter)
     for _ in range(10):
         tracing_into(queue).begin("/api/event").finish(202)
     queue.stop(timeout_s=30)
@@ -80,7 +82,7 @@ def test_what_the_collector_does_not_take_is_counted(
     exporter: SpanExporter, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Lost spans are counted, however the export failed."""
-    queue = SpanQueue(exporter)
+    queue = started_queue(exporter)
     for _ in range(10):
         tracing_into(queue).begin("/api/event").finish(202)
     queue.stop(timeout_s=30)
@@ -93,7 +95,7 @@ def test_what_the_collector_does_not_take_is_counted(
 def test_collector_that_hangs_delays_nothing() -> None:
     """Behind it the queue fills up to its bound, what is more is counted, and a stop does not wait for it."""
     exporter = Hanging()
-    queue = SpanQueue(exporter)
+    queue = started_queue(exporter)
     tracing = tracing_into(queue)
     for _ in range(2 * MAX_QUEUED_SPANS):
         tracing.begin("/api/event").finish(202)
@@ -111,7 +113,7 @@ def test_collector_that_hangs_delays_nothing() -> None:
 
 def lost_of_ten(url: str) -> int:
     """Send ten spans to a collector, and tell how many it did not get."""
-    queue = SpanQueue(HttpSpanExporter(f"{url}/v1/traces"))
+    queue = started_queue(HttpSpanExporter(f"{url}/v1/traces"))
     for _ in range(10):
         tracing_into(queue).begin("/api/event").finish(202)
     queue.stop(timeout_s=60)

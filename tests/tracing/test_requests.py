@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from service.ingestion.event import Event
 from service.ingestion.verdict import BUFFERED, REPEATED, Dropped, DropReason, Retry, RetryReason, Verdict
 from service.tracing.records import MAX_SITES, RequestTrace, SiteTrace
 from service.tracing.spans import MAX_UNSAMPLED_PER_S
@@ -267,7 +266,7 @@ async def test_retried_is_kept(verdict: Verdict, kept: list[str], tmp_path: Path
     async with running_system(tmp_path) as running:
         request = running.request()
     trace = spans.tracing.begin("/api/event")
-    site = trace.begin_event(Event(domain="example.com", request=request))
+    site = trace.begin_event("example.com", request)
     assert site is not None
     site.settle(verdict)
     trace.finish(202)

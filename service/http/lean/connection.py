@@ -134,15 +134,22 @@ class Exchange(Envelope):
             )
             if watch is not None:
                 took_ns = watch.now() - self._began
-                if reply is OK and self._trace is None and took_ns <= watch.slow_ns:
+                is_sampled = watch.draw() < watch.ratio
+                if reply is OK and self._trace is None and not is_sampled and took_ns <= watch.slow_ns:
                     watch.note_plain(took_ns)
                 else:
-                    self._end_watch(watch, reply.status, outcomes)
+                    self._end_watch(watch, reply.status, outcomes, is_sampled=is_sampled)
             self._connection.go_on()
 
-    def _end_watch(self, watch: Watch, status: int, outcomes: Outcomes) -> None:
-        request = None if self.message is None else self.message.request
-        self._trace = watch.end(self._trace, status, began=self._began, request=request, outcomes=outcomes)
+    def _end_watch(self, watch: Watch, status: int, outcomes: Outcomes, *, is_sampled: bool) -> None:
+        self._trace = watch.end(
+            self._trace,
+            status,
+            began=self._began,
+            request=None if self.message is None else self.message.request,
+            outcomes=outcomes,
+            is_sampled=is_sampled,
+        )
 
     def _log_bug(self, error: Exception) -> None:
         if self._trace is not None:
@@ -373,14 +380,15 @@ class LeanConnection(asyncio.Protocol):
         began, trace, watch = 0, None, around.watch
         if watch is not None:
             began = watch.now()
-            is_sampled = watch.draw() < watch.ratio
-            if is_sampled or "traceparent" in head.headers:
-                traceparent = head.headers.get("traceparent")
-                trace = watch.begin(traceparent, peer, began=began, is_sampled=is_sampled)
         if around.system.turns_away():
             understood: Request | Refusal = TURNED_AWAY
         else:
             understood = around.intake.understand(sender, body)
+        if watch is not None:
+            traceparent = head.headers.get("traceparent")
+            is_for_several = type(understood) is Request and len(understood.domains) > 1
+            if traceparent is not None or is_for_several:
+                trace = watch.begin(traceparent, peer, began=began, is_for_several=is_for_several)
         given_id = head.headers.get("x-request-id")
         exchange = Exchange(self, understood, began, trace, given_id, is_last=self._is_last)
         self._waiting.append(exchange)

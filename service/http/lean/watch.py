@@ -30,7 +30,7 @@ class Watch:
         self.now = monotonic_ns if tracing is None else tracing.now
         """Gives nanoseconds, for ``begin``, ``end`` and ``note_plain``."""
         self.draw = random.random
-        """Below ``ratio`` a request is sampled; the caller draws, because it is for every request."""
+        """Below ``ratio`` a request is sampled that nobody followed; the caller draws, as it is for all."""
         self.ratio = 0.0 if tracing is None else tracing.ratio
         self.slow_ns: float = inf if tracing is None else tracing.slow_ns
         """What takes longer is kept."""
@@ -38,15 +38,15 @@ class Watch:
         """Notes an event that nobody follows, was taken, and was not slow: all there is to know of it."""
 
     def begin(
-        self, traceparent: str | None, peer: str, *, began: int, is_sampled: bool
+        self, traceparent: str | None, peer: str, *, began: int, is_for_several: bool
     ) -> RequestTrace | None:
-        """Follow a request that is sampled, unless a trusted sender decides; None when nobody follows it."""
+        """Follow a request for several domains, or of which a trusted sender decides; None: it is neither."""
         if self._tracing is None:
             return None
         parent = find_parent(traceparent, peer, self._trusted)
-        if parent is None and not is_sampled:
+        if parent is None and not is_for_several:
             return None
-        return self._tracing.begin(EVENT_PATH, parent, began=began, is_sampled=is_sampled)
+        return self._tracing.begin(EVENT_PATH, parent, began=began)
 
     def end(
         self,
@@ -56,15 +56,17 @@ class Watch:
         began: int,
         request: Request | None,
         outcomes: Outcomes,
+        is_sampled: bool,
     ) -> RequestTrace | None:
         """Note the answer; gives what followed the request, which may begin here."""
         ended = self.now() if trace is None else trace.finish(status)
         if trace is None and (
-            ended - began > self.slow_ns
+            is_sampled
+            or ended - began > self.slow_ns
             or status >= FAILED_STATUS
             or any(type(verdict) in RETRIED for _, verdict in outcomes)
         ):
-            trace = self._keep(began, status, request, outcomes)
+            trace = self._keep(began, status, request, outcomes, is_sampled=is_sampled)
         durations = self._durations.get(status)
         if durations is None:
             durations = self._telemetry.request_durations(METHOD, EVENT_PATH, status)
@@ -73,12 +75,17 @@ class Watch:
         return trace
 
     def _keep(
-        self, began: int, status: int, request: Request | None, outcomes: Outcomes
+        self, began: int, status: int, request: Request | None, outcomes: Outcomes, *, is_sampled: bool
     ) -> RequestTrace | None:
         if self._tracing is None:
             return None
         return self._tracing.keep_late(
-            EVENT_PATH, began=began, status=status, request=request, outcomes=outcomes
+            EVENT_PATH,
+            began=began,
+            status=status,
+            request=request,
+            outcomes=outcomes,
+            is_sampled=is_sampled,
         )
 
 
