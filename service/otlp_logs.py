@@ -14,7 +14,8 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExp
 from service.errors import ConfigError
 from service.logs import extras
 from service.telemetry.origin import describe_origin
-from service.tracing.export import Protocol, stop_within
+from service.tracing.export import stop_within
+from service.tracing.senders import OtlpProtocol
 
 STOP_S: Final = 2.0
 EXPORT_TIMEOUT_S: Final = 5.0
@@ -81,7 +82,7 @@ class OtlpHandler(logging.Handler):
         super().close()
 
 
-def open_otlp_logs(endpoint: str, protocol: Protocol, *, version: str, instance: str) -> OtlpHandler:
+def open_otlp_logs(endpoint: str, protocol: OtlpProtocol, *, version: str, instance: str) -> OtlpHandler:
     """Give a handler that sends lines to the collector at ``endpoint``, a URL without a path.
 
     Raises ConfigError when gRPC is asked for and its package is not installed.
@@ -89,7 +90,7 @@ def open_otlp_logs(endpoint: str, protocol: Protocol, *, version: str, instance:
     return OtlpHandler(_open_exporter(endpoint, protocol), version=version, instance=instance)
 
 
-def _open_exporter(endpoint: str, protocol: Protocol) -> LogRecordExporter:
+def _open_exporter(endpoint: str, protocol: OtlpProtocol) -> LogRecordExporter:
     if protocol == "grpc":
         try:
             from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcExporter

@@ -5,96 +5,33 @@ SDK's processor is left out, because it takes spans that are made already.
 """
 
 import logging
-import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from http import HTTPStatus
-from typing import Final, Literal
+from collections.abc import Callable, Iterable
+from typing import Final
 
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.util.re import parse_env_headers
-from requests import RequestException, Session
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from service.errors import ConfigError
 from service.telemetry import Measured, catalogue
-from service.telemetry.origin import describe_origin
-from service.tracing.making import SpanMaker
-from service.tracing.otlp import encode_request
+from service.telemetry.origin import SERVICE, describe_origin
+from service.tracing.making import make_spans
 from service.tracing.records import Ended
+from service.tracing.senders import OtlpProtocol, SpanSender, open_sender
 from service.tracing.spans import Sampling, Tracing
 
 log: Final = logging.getLogger(__name__)
 
 MAX_QUEUED_SPANS: Final = 4096
 BATCH_SPANS: Final = 512
-EXPORT_INTERVAL_S: Final = 2.0
-EXPORT_TIMEOUT_S: Final = 5.0
-TRY_TIMEOUT_S: Final = 2.0
-"""For the connection, and again for the answer, of one of the tries over HTTP."""
-TRY_AFTER_S: Final = (0.0, 0.0, 1.0)
-"""That the collector has closed a kept connection is found out at once; one that starts needs longer."""
-LATER: Final = frozenset({429, 502, 503, 504})
-"""What OTLP has for "try again"."""
-
-Protocol = Literal["http/protobuf", "grpc"]
-
-
-class HttpSpanExporter(SpanExporter):
-    """Sends spans to a URL by OTLP over HTTP.
-
-    Of the environment it takes what the SDK's exporter does: ``OTEL_EXPORTER_OTLP_HEADERS``,
-    ``OTEL_EXPORTER_OTLP_CERTIFICATE``, ``_CLIENT_CERTIFICATE`` and ``_CLIENT_KEY``, also with ``_TRACES_``.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._ended = threading.Event()
-        self._session = session = Session()
-        session.headers["content-type"] = "application/x-protobuf"
-        session.headers.update(parse_env_headers(_from_environment("HEADERS") or "", liberal=True))
-        session.verify = _from_environment("CERTIFICATE") or True
-        certificate, key = _from_environment("CLIENT_CERTIFICATE"), _from_environment("CLIENT_KEY")
-        session.cert = (certificate, key) if certificate and key else certificate
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send a batch; tries again what may come to be taken, for some seconds."""
-        request = encode_request(spans)
-        problem = "it is too late"
-        for wait_s in TRY_AFTER_S:
-            if self._ended.wait(wait_s):
-                break
-            try:
-                status = self._session.post(
-                    self._url, data=request, timeout=TRY_TIMEOUT_S, allow_redirects=False
-                ).status_code
-            except RequestException as error:
-                problem = type(error).__name__
-                continue
-            if status < HTTPStatus.MULTIPLE_CHOICES:
-                return SpanExportResult.SUCCESS
-            problem = f"it answered {status}"
-            if status not in LATER:
-                break
-        log.warning(
-            "The collector takes no spans: %s. Events are taken as ever; see that it runs at otlp_endpoint",
-            problem,
-        )
-        return SpanExportResult.FAILURE
-
-    def shutdown(self) -> None:
-        """Try nothing again, from now on."""
-        self._ended.set()
-        self._session.close()
+EXPORT_INTERVAL_S: Final = 5.0
+"""As the SDK's processor has it."""
 
 
 class SpanQueue:
     """What is kept and waits for its spans to be made and sent; ``start`` it, and ``stop`` it once."""
 
-    def __init__(self, exporter: SpanExporter, maker: SpanMaker) -> None:
-        self._exporter = exporter
-        self._maker = maker
+    def __init__(self, sender: SpanSender) -> None:
+        self._sender = sender
         self._waiting: deque[tuple[Ended, int]] = deque()
         self._awake = threading.Event()
         self._is_stopping = False
@@ -133,7 +70,7 @@ class SpanQueue:
         self._is_stopping = True
         self._awake.set()
         self._thread.join(timeout_s)
-        self._exporter.shutdown()
+        self._sender.shutdown()
 
     def _run(self) -> None:
         while not self._is_stopping:
@@ -150,12 +87,12 @@ class SpanQueue:
             batch.append(ended)
             size += spans
         self._taken += size
-        result = SpanExportResult.FAILURE
+        is_sent = False
         try:
-            result = self._exporter.export([span for ended in batch for span in self._maker.make(ended)])
+            is_sent = self._sender.send([span for ended in batch for span in make_spans(ended)])
         except Exception:  # the thread must live on
             log.exception("Spans cannot be sent")
-        if result is not SpanExportResult.SUCCESS:
+        if not is_sent:
             self.lost += size
             log.warning(
                 "The collector takes no spans (%d are lost). Events are taken as ever; "
@@ -174,31 +111,13 @@ def stop_within(shutdown: Callable[[], object], cut_off: Callable[[], object], *
 
 
 def start_tracing(
-    endpoint: str, protocol: Protocol, *, sampling: Sampling, version: str, instance: str
+    endpoint: str, protocol: OtlpProtocol, *, sampling: Sampling, version: str, instance: str
 ) -> tuple[SpanQueue, Tracing]:
     """Begin to send spans to the collector at ``endpoint``, a URL without a path.
 
     ``stop`` the queue in the end. Raises ConfigError when gRPC is asked for and its package is not installed.
     """
-    maker = SpanMaker(describe_origin(version=version, instance=instance), version=version)
-    queue = SpanQueue(_open_exporter(endpoint, protocol), maker)
+    resource = describe_origin(version=version, instance=instance)
+    queue = SpanQueue(open_sender(endpoint, protocol, resource, InstrumentationScope(SERVICE, version)))
     queue.start()
     return queue, Tracing(queue.put, sampling=sampling)
-
-
-def _open_exporter(endpoint: str, protocol: Protocol) -> SpanExporter:
-    if protocol == "grpc":
-        try:
-            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
-        except ImportError:
-            raise ConfigError(
-                'otlp_protocol is "grpc", which needs a package: pip install "gatehouse[grpc]".'
-            ) from None
-        insecure = endpoint.startswith("http://")
-        return GrpcExporter(endpoint=endpoint, insecure=insecure, timeout=EXPORT_TIMEOUT_S)
-    return HttpSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
-
-
-def _from_environment(name: str) -> str | None:
-    """Give what OpenTelemetry's variable of this name says of traces, or of all."""
-    return os.environ.get(f"OTEL_EXPORTER_OTLP_TRACES_{name}") or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}")

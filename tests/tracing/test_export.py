@@ -5,15 +5,17 @@ from collections.abc import Sequence
 
 import pytest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from service.telemetry import catalogue
-from service.tracing.export import MAX_QUEUED_SPANS, TRY_AFTER_S, HttpSpanExporter, SpanQueue
-from service.tracing.making import SpanMaker
+from service.tracing.export import MAX_QUEUED_SPANS, SpanQueue
+from service.tracing.otlp import SpanEncoder
+from service.tracing.senders import TRY_AFTER_S, HttpSender, SpanSender
+from service.tracing.span import Span
 from service.tracing.spans import Sampling, Tracing
 from tests.support.otlp_receiver import otlp_receiver
+
+ENCODER = SpanEncoder(Resource({}), InstrumentationScope("gatehouse", "1.2.3"))
 
 
 def tracing_into(queue: SpanQueue) -> Tracing:
@@ -21,44 +23,57 @@ def tracing_into(queue: SpanQueue) -> Tracing:
     return Tracing(queue.put, sampling=Sampling(ratio=1.0, slow_s=60.0))
 
 
-def started_queue(exporter: SpanExporter) -> SpanQueue:
-    """Give a queue in front of the exporter."""
-    queue = SpanQueue(exporter, SpanMaker(Resource({}), version="1.2.3"))
+def started_queue(sender: SpanSender) -> SpanQueue:
+    """Give a queue in front of the sender."""
+    queue = SpanQueue(sender)
     queue.start()
     return queue
 
 
-class Refusing(SpanExporter):
-    """A collector that takes nothing."""
+class Taking:
+    """A collector that takes everything."""
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Fail."""
-        return SpanExportResult.FAILURE
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+
+    def send(self, spans: Sequence[Span]) -> bool:
+        """Keep the spans."""
+        self.spans += spans
+        return True
 
     def shutdown(self) -> None:
         """Do nothing."""
 
 
-class Breaking(Refusing):
-    """An exporter with a bug."""
+class Refusing(Taking):
+    """A collector that takes nothing."""
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def send(self, spans: Sequence[Span]) -> bool:
+        """Fail."""
+        return False
+
+
+class Breaking(Refusing):
+    """A sender with a bug."""
+
+    def send(self, spans: Sequence[Span]) -> bool:
         """Raise."""
         raise RuntimeError("as the test wants it")
 
 
 class Hanging(Refusing):
-    """A collector that accepts and never answers, until the exporter is shut down."""
+    """A collector that accepts and never answers, until the sender is shut down."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.taken = threading.Event()
         self.ended = threading.Event()
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+    def send(self, spans: Sequence[Span]) -> bool:
         """Wait."""
         self.taken.set()
         self.ended.wait()
-        return SpanExportResult.FAILURE
+        return False
 
     def shutdown(self) -> None:
         """End the wait."""
@@ -67,22 +82,22 @@ class Hanging(Refusing):
 
 def test_what_is_left_is_sent_at_the_end() -> None:
     """A stop sends the spans that still wait."""
-    exporter = InMemorySpanExporter()
-    queue = started_queue(exporter)
+    sender = Taking()
+    queue = started_queue(sender)
     for _ in range(10):
         tracing_into(queue).begin("/api/event").finish(202)
     queue.stop(timeout_s=30)
 
-    assert len(exporter.get_finished_spans()) == 10
+    assert len(sender.spans) == 10
     assert queue.lost == 0
 
 
-@pytest.mark.parametrize("exporter", [Refusing(), Breaking()])
+@pytest.mark.parametrize("sender", [Refusing(), Breaking()])
 def test_what_the_collector_does_not_take_is_counted(
-    exporter: SpanExporter, caplog: pytest.LogCaptureFixture
+    sender: SpanSender, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Lost spans are counted, however the export failed."""
-    queue = started_queue(exporter)
+    queue = started_queue(sender)
     for _ in range(10):
         tracing_into(queue).begin("/api/event").finish(202)
     queue.stop(timeout_s=30)
@@ -94,13 +109,13 @@ def test_what_the_collector_does_not_take_is_counted(
 
 def test_collector_that_hangs_delays_nothing() -> None:
     """Behind it the queue fills up to its bound, what is more is counted, and a stop does not wait for it."""
-    exporter = Hanging()
-    queue = started_queue(exporter)
+    sender = Hanging()
+    queue = started_queue(sender)
     tracing = tracing_into(queue)
     for _ in range(2 * MAX_QUEUED_SPANS):
         tracing.begin("/api/event").finish(202)
     cut = tracing.traces_cut
-    exporter.taken.wait()
+    sender.taken.wait()
     queue.stop(timeout_s=0.01)
 
     assert cut >= MAX_QUEUED_SPANS - 512
@@ -108,12 +123,12 @@ def test_collector_that_hangs_delays_nothing() -> None:
         catalogue.TRACES_CUT: cut,
         catalogue.SPAN_LINKS_CUT: 0,
     }
-    assert exporter.ended.is_set()
+    assert sender.ended.is_set()
 
 
 def lost_of_ten(url: str) -> int:
     """Send ten spans to a collector, and tell how many it did not get."""
-    queue = started_queue(HttpSpanExporter(f"{url}/v1/traces"))
+    queue = started_queue(HttpSender(f"{url}/v1/traces", ENCODER))
     for _ in range(10):
         tracing_into(queue).begin("/api/event").finish(202)
     queue.stop(timeout_s=60)
