@@ -16,7 +16,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from typing import ClassVar, Final, NamedTuple
 
 from msgspec import Struct
@@ -32,7 +32,7 @@ from service.journal import Journal
 from service.remembered_keys import RememberedKeys
 from service.segment import SegmentInfo
 from service.telemetry import Telemetry
-from service.tracing.records import Answering, BlockTrace, SiteTrace, Write, note_failed_write
+from service.tracing.records import BlockTrace, Write, note_failed_write
 from service.tracing.spans import Tracing
 
 log = logging.getLogger(__name__)
@@ -241,8 +241,9 @@ class BufferActor(Actor):
         log.error("The journal refuses to be written, senders are told to try again: %s", error)
         write = None
         if self._tracing is not None:
-            write = Write(began, self._tracing.now(), failed=True)
-            note_failed_write(_traces(accepted), write)
+            write = Write(began, self._tracing.now(), None)
+            for envelope in accepted:
+                note_failed_write(envelope.message.traces, write)
         for envelope in accepted:
             self._refused_epochs[envelope.message.site_id] = envelope.message.epoch
         self._answer(accepted, write, written=False)
@@ -268,24 +269,27 @@ class BufferActor(Actor):
             self._close(BlockTrigger.SIZE)
 
     def _follow(self, tracing: Tracing, envelopes: list[Envelope], began: int) -> Write:
-        if self._open_trace is None:
-            self._open_trace = tracing.begin_block()
-        write = Write(began, tracing.now(), failed=False)
-        self._open_trace.note_write(_traces(envelopes), write)
+        block = self._open_trace
+        if block is None:
+            block = self._open_trace = tracing.begin_block()
+        write = Write(began, tracing.now(), block)
+        for envelope in envelopes:
+            if envelope.message.traces:
+                block.note_write(envelope.message.traces, write)
         return write
 
     def _answer(self, envelopes: list[Envelope], write: Write | None, *, written: bool) -> None:
         """Answer all appends of a write, so that who is kept only now knows by what it was answered."""
         tracing = self._tracing
-        if tracing is None or write is None:
+        if tracing is None:
             for envelope in envelopes:
                 envelope.reply(written)
             return
-        block = self._open_trace if written else None
+        tracing.answering = write
         for envelope in envelopes:
-            tracing.answering = Answering(envelope.message.taken, write, block)
+            tracing.taken = envelope.message.taken
             envelope.reply(written)
-        tracing.answering = None
+        tracing.answering, tracing.taken = None, 0
 
     def _in_force(self, envelope: Envelope) -> bool:
         append = envelope.message
@@ -415,7 +419,3 @@ def _keys(envelopes: list[Envelope]) -> dict[int, bytes]:
             keys.update((first + place, key) for place, key in append.keys.items())
         first += len(append.entries)
     return keys
-
-
-def _traces(envelopes: list[Envelope]) -> Iterator[SiteTrace]:
-    return (trace for envelope in envelopes for trace in envelope.message.traces)

@@ -5,14 +5,15 @@ is over and it is kept, it goes to the thread that sends spans, which makes them
 hold nothing of a visitor.
 
 Of a plain event for one domain nothing is remembered but when it began: should it have to be kept in the end,
-its record is made then (``Tracing.keep_late``), under the ``Answering`` that ends it.
+its record is made then (``Tracing.keep_late``), under the ``Recorder.answering`` that ends it.
 """
 
 import enum
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
+from msgspec import Struct
 from opentelemetry import context as otel_context
 from opentelemetry import trace as otel_trace
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -44,32 +45,28 @@ class Kept(enum.StrEnum):
     """A block that holds a kept request."""
 
 
-class Write(NamedTuple):
+class Write(Struct, frozen=True, gc=False):
     """One write of the journal, which can be for many requests; times in nanoseconds of ``Recorder.now``."""
 
     began: int
     ended: int
-    failed: bool
-
-
-class Answering(NamedTuple):
-    """The write of the journal under which senders are being answered at this moment."""
-
-    taken: int
-    """When the site took up the events; 0: not known."""
-    write: Write
     block: "BlockTrace | None"
-    """What the events are in; None when they are in none."""
+    """What the events are in; None: the write failed."""
+
+    @property
+    def failed(self) -> bool:
+        """Tell whether the events did not become durable."""
+        return self.block is None
 
 
 class Recorder(Protocol):
     """Who decides what is kept, and has spans made of it."""
 
     taken: int
-    """When the site that judges at this moment took its batch up; 0: none does."""
+    """When their site took up the events that are being answered at this moment; 0: not known."""
 
-    answering: Answering | None
-    """Set by who answers senders, and taken away again within the same turn."""
+    answering: Write | None
+    """The write under which they are answered; set by who answers, and taken away within the same turn."""
 
     slow_ns: int
     """What takes longer is kept."""
@@ -257,7 +254,7 @@ class BlockTrace:
         """How often it was tried to insert it."""
         return self._tries
 
-    def note_write(self, sites: Iterable[SiteTrace], write: Write) -> None:
+    def note_write(self, sites: Sequence[SiteTrace], write: Write) -> None:
         """Note that these events are durable and in this block; links to those of kept requests."""
         slow_ns = self._recorder.slow_ns
         for site in sites:
@@ -345,7 +342,7 @@ def new_context(parent: SpanContext | None) -> SpanContext:
     return SpanContext(trace_id, RANDOM_IDS.generate_span_id(), is_remote=False, trace_flags=SAMPLED)
 
 
-def note_failed_write(sites: Iterable[SiteTrace], write: Write) -> None:
+def note_failed_write(sites: Sequence[SiteTrace], write: Write) -> None:
     """Note that these events did not become durable."""
     for site in sites:
         site.write = write

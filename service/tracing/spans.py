@@ -17,7 +17,7 @@ from service.clock import ClockNs, monotonic_ns
 from service.ingestion.request import Request
 from service.ingestion.verdict import Verdict
 from service.telemetry import Measured, catalogue
-from service.tracing.records import SAMPLED, Answering, BlockTrace, Ended, Kept, RequestTrace
+from service.tracing.records import SAMPLED, BlockTrace, Ended, Kept, RequestTrace, Write
 from service.wire.traceparent import TraceParent, format_traceparent
 
 MAX_UNSAMPLED_PER_S: Final = 100
@@ -50,7 +50,7 @@ class Tracing:
         self.ratio = sampling.ratio
         """The share of requests that is sampled where no trusted sender decides."""
         self.taken = 0
-        self.answering: Answering | None = None
+        self.answering: Write | None = None
         self._second = 0
         self._kept_this_second = 0
         self.traces_cut = 0
@@ -93,20 +93,17 @@ class Tracing:
         trace = RequestTrace(self, route, None, began)
         if is_sampled:
             trace.keep(Kept.SAMPLED)
-        answering = self.answering
+        write = self.answering
         if request is not None:
             for domain, verdict in outcomes:
                 site = trace.begin_event(domain, request, began=began)
                 if site is None:
                     continue
-                if answering is None:
-                    site.taken = self.taken
-                else:
-                    site.taken, site.write = answering.taken, answering.write
+                site.taken, site.write = self.taken, write
                 site.settle(verdict)
         trace.finish(status)
-        if answering is not None and answering.block is not None and trace.context is not None:
-            answering.block.link(trace.context)
+        if write is not None and write.block is not None and trace.context is not None:
+            write.block.link(trace.context)
         return trace
 
     def begin_block(self) -> BlockTrace:

@@ -120,7 +120,7 @@ async def test_links_are_bounded(tmp_path: Path) -> None:
     block = spans.tracing.begin_block()
     requests = [spans.tracing.begin("/api/event") for _ in range(MAX_LINKS + 72)]
     sites = [site for request in requests if (site := request.begin_event("example.com", event)) is not None]
-    block.note_write(sites, Write(0, 0, failed=False))
+    block.note_write(sites, Write(0, 0, block))
     block.finish(BlockResult("id", "size", 200, refused=0, postponed=False))
 
     span = spans.one("block")
