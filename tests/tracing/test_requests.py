@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -209,7 +210,7 @@ async def test_slow_event_is_told_whole(tmp_path: Path) -> None:
 
 
 async def test_late_verdicts_of_several_domains(tmp_path: Path) -> None:
-    """A request that is kept at its end says of each domain what became of it."""
+    """A request that is kept at its end says of each domain what became of it, and of its write."""
     spans = Spans(ratio=0.0, slow_s=0.0)
     async with (
         running_system(tmp_path, tracing=spans.tracing) as running,
@@ -217,8 +218,41 @@ async def test_late_verdicts_of_several_domains(tmp_path: Path) -> None:
     ):
         await server.post(pageview("example.com,nobody.example"), user_agent=FIREFOX)
 
-    verdicts = [span.attributes["gatehouse.verdict"] for span in spans.named("site")]
-    assert verdicts == ["buffered", "dropped"]
+    buffered, dropped = spans.named("site")
+    assert buffered.attributes["gatehouse.verdict"] == "buffered"
+    assert dropped.attributes["gatehouse.verdict"] == "dropped"
+    assert spans.one("journal append").parent_id == buffered.span_id
+
+
+async def test_dropped_by_its_site_has_waited_for_it(tmp_path: Path) -> None:
+    """An event that its site judged says how long it waited; one that reached none does not."""
+    spans = Spans()
+    async with (
+        running_system(tmp_path, tracing=spans.tracing) as running,
+        public_server(running.system, tracing=spans.tracing) as server,
+    ):
+        await server.post(pageview(), user_agent="Googlebot/2.1 (+http://www.google.com/bot.html)")
+        await server.post(pageview("nobody.example"), user_agent=FIREFOX)
+
+    judged, unknown = spans.named("site")
+    assert judged.attributes["gatehouse.reason"] == "bot"
+    assert 0 <= cast(float, judged.attributes["gatehouse.waited_ms"]) < 60_000
+    assert "gatehouse.waited_ms" not in unknown.attributes
+
+
+@pytest.mark.parametrize(("ratio", "kept"), [(0.0, 0), (1.0, 1)])
+async def test_plain_event_is_drawn_at_its_end(ratio: float, kept: int, tmp_path: Path) -> None:
+    """Whatever became of it."""
+    spans = Spans(ratio=ratio)
+    async with (
+        running_system(tmp_path, tracing=spans.tracing) as running,
+        public_server(running.system, tracing=spans.tracing) as server,
+    ):
+        for body in (pageview(), pageview("nobody.example"), b"{"):
+            await server.post(body, user_agent=FIREFOX)
+
+    requests = spans.named("POST /api/event")
+    assert [span.attributes["gatehouse.kept"] for span in requests] == ["sampled"] * 3 * kept
 
 
 async def test_sent_again_is_kept(tmp_path: Path) -> None:
