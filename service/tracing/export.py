@@ -76,8 +76,12 @@ class SpanQueue:
         while not self._is_stopping:
             self._awake.wait(EXPORT_INTERVAL_S)
             self._awake.clear()
-            while self._waiting:
-                self._send_batch()
+            self._send_waiting()
+        self._send_waiting()  # what came right before the end
+
+    def _send_waiting(self) -> None:
+        while self._waiting:
+            self._send_batch()
 
     def _send_batch(self) -> None:
         batch: list[Ended] = []
