@@ -241,7 +241,7 @@ class BufferActor(Actor):
         log.error("The journal refuses to be written, senders are told to try again: %s", error)
         write = None
         if self._tracing is not None:
-            write = Write(began, self._tracing.now(), None)
+            write = Write(began, self._tracing.now(), None, failed=True)
             for envelope in accepted:
                 note_failed_write(envelope.message.traces, write)
         for envelope in accepted:

@@ -21,8 +21,10 @@ from service.tracing.records import (
     BlockResult,
     Ended,
     EndedBlock,
+    EndedEvent,
     EndedInsert,
     EndedRequest,
+    EndedSite,
     SiteTrace,
 )
 from service.tracing.span import Attributes, Span
@@ -37,6 +39,8 @@ def make_spans(ended: Ended, clock: ClockNs = monotonic_ns) -> Iterator[Span]:
     match ended:
         case EndedRequest():
             yield from _of_request(ended, offset)
+        case EndedEvent():
+            yield from _of_request(ended.as_request(), offset)
         case EndedBlock():
             yield _of_block(ended, offset)
         case EndedInsert():
@@ -45,37 +49,37 @@ def make_spans(ended: Ended, clock: ClockNs = monotonic_ns) -> Iterator[Span]:
 
 def _of_request(ended: EndedRequest, offset: int) -> Iterator[Span]:
     """Give its own span, one a site, one a journal write."""
-    request, context, sites, status = ended
+    context, sites, status = ended.context, ended.sites, ended.status
     for site in sites:
         yield from _of_site(site, ended, offset)
     attributes: Attributes = (
         ("http.request.method", "POST"),
-        ("http.route", request.route),
+        ("http.route", ended.route),
         ("http.response.status_code", status),
-        ("gatehouse.kept", str(request.kept)),
-        ("gatehouse.events", len(sites) + request.sites_cut),
+        ("gatehouse.kept", str(ended.kept)),
+        ("gatehouse.events", len(sites) + ended.sites_cut),
     )
-    if request.sites_cut:
-        attributes += (("gatehouse.sites_cut", request.sites_cut),)
+    if ended.sites_cut:
+        attributes += (("gatehouse.sites_cut", ended.sites_cut),)
     if len(sites) == 1:
         attributes += _about(sites[0])
     is_failed = status >= FAILED_STATUS
-    parent = request.parent
+    parent = ended.parent
     yield Span(
-        f"POST {request.route}",
+        f"POST {ended.route}",
         SpanKind.SERVER,
         context.trace_id,
         context.span_id,
         0 if parent is None else parent.span_id,
         parent is not None,
-        request.began + offset,
-        request.ended + offset,
+        ended.began + offset,
+        ended.ended + offset,
         attributes + _error(str(status)) if is_failed else attributes,
         is_failed=is_failed,
     )
 
 
-def _of_site(site: SiteTrace, ended: EndedRequest, offset: int) -> Iterator[Span]:
+def _of_site(site: SiteTrace | EndedSite, ended: EndedRequest, offset: int) -> Iterator[Span]:
     trace_id, write = ended.context.trace_id, site.write
     span_id = RANDOM_IDS.generate_span_id()
     if write is not None:
@@ -100,7 +104,7 @@ def _of_site(site: SiteTrace, ended: EndedRequest, offset: int) -> Iterator[Span
         ended.context.span_id,
         has_remote_parent=False,
         began=site.began + offset,
-        ended=(site.ended or ended.request.ended) + offset,
+        ended=(site.ended or ended.ended) + offset,
         attributes=_about(site),
         measures=(("gatehouse.waited_ms", waited_ms),) if site.taken else (),
     )
@@ -129,7 +133,11 @@ def _of_block(ended: EndedBlock, offset: int) -> Span:
         began=block.began + offset,
         ended=block.ended + offset,
         attributes=attributes if error is None else attributes + _error(error),
-        links=tuple(block.links.values()),
+        # An event without ids found no room on its way here.
+        links=(
+            *block.links.values(),
+            *(event.context for event in block.events if event.context is not None),
+        ),
         is_failed=error is not None,
     )
 
@@ -154,7 +162,7 @@ def _of_insert(ended: EndedInsert, offset: int) -> Span:
     )
 
 
-def _about(site: SiteTrace) -> Attributes:
+def _about(site: SiteTrace | EndedSite) -> Attributes:
     """Tell what became of one event; nothing else that its sender wrote."""
     return (
         # As sent, and so it may hold what is no Unicode: one such text would cost the whole batch of spans.

@@ -5,13 +5,14 @@ is over and it is kept, it goes to the thread that sends spans, which makes them
 hold nothing of a visitor.
 
 Of a plain event for one domain nothing is remembered but when it began: should it have to be kept in the end,
-its record is made then (``Tracing.keep_late``), under the ``Recorder.answering`` that ends it.
+its record is made then, under the ``Recorder.answering`` that ends it: an ``EndedEvent`` when all is as it
+should be (``Tracing.keep_buffered``), else as if it had been followed (``Tracing.keep_late``).
 """
 
 import enum
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from msgspec import Struct
 from opentelemetry import context as otel_context
@@ -20,7 +21,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from service.ingestion.request import Request
-from service.ingestion.verdict import Repeated, Retry, Verdict
+from service.ingestion.verdict import BUFFERED, Repeated, Retry, Verdict
 
 MAX_DOMAIN_CHARS: Final = 253
 MAX_SITES: Final = 32
@@ -51,12 +52,9 @@ class Write(Struct, frozen=True, gc=False):
     began: int
     ended: int
     block: "BlockTrace | None"
-    """What the events are in; None: the write failed."""
-
-    @property
-    def failed(self) -> bool:
-        """Tell whether the events did not become durable."""
-        return self.block is None
+    """What the events are in, for as long as that is to be linked to them."""
+    failed: bool = False
+    """Whether the events did not become durable."""
 
 
 class Recorder(Protocol):
@@ -175,22 +173,90 @@ class RequestTrace:
         # They know the request: a circle would wait for the garbage collector.
         sites, self.sites = self.sites, []
         if self.context is not None:
-            self.recorder.record(EndedRequest(self, self.context, sites, status))
+            self.recorder.record(
+                EndedRequest(
+                    self.route,
+                    self.parent,
+                    self.context,
+                    self.kept,
+                    self.began,
+                    ended,
+                    sites,
+                    self.sites_cut,
+                    status,
+                )
+            )
         return ended
+
+
+class EndedSite(NamedTuple):
+    """What a ``SiteTrace`` says, of an event that nobody followed."""
+
+    domain: str
+    script_version: int
+    began: int
+    ended: int
+    taken: int
+    verdict: Verdict
+    write: Write | None
 
 
 class EndedRequest(NamedTuple):
     """A request that has its answer, and its events."""
 
-    request: RequestTrace
+    route: str
+    parent: SpanContext | None
     context: SpanContext
-    sites: Sequence[SiteTrace]
+    kept: Kept | None
+    began: int
+    ended: int
+    sites: Sequence[SiteTrace | EndedSite]
+    sites_cut: int
     status: int
 
     @property
     def spans(self) -> int:
         """How many it becomes: its own, one a site, one a journal write."""
         return 1 + sum(1 if site.write is None else 2 for site in self.sites)
+
+
+class EndedEvent(Struct):
+    """A request for one domain that was sampled when it was over: buffered, and not slow.
+
+    No more than what the loop alone knows; the thread that sends makes the rest of it, a batch at a time.
+    """
+
+    route: str
+    status: int
+    domain: str
+    script_version: int
+    began: int
+    ended: int
+    taken: int
+    write_began: int
+    """0: it is not known by which write it was answered."""
+    write_ended: int
+    context: SpanContext | None = None
+    """The ids of its span; None until it is made, which is before that of its block."""
+
+    spans: ClassVar[int] = 3
+    """How many it becomes."""
+
+    def as_request(self) -> EndedRequest:
+        """Give what it would be had it been followed; now its span has its ids."""
+        context = self.context = new_context(None)
+        site = EndedSite(
+            self.domain[:MAX_DOMAIN_CHARS],
+            self.script_version,
+            self.began,
+            self.write_ended or self.ended,
+            self.taken,
+            BUFFERED,
+            Write(self.write_began, self.write_ended, None) if self.write_began else None,
+        )
+        return EndedRequest(
+            self.route, None, context, Kept.SAMPLED, self.began, self.ended, (site,), 0, self.status
+        )
 
 
 class EndedInsert(NamedTuple):
@@ -231,6 +297,7 @@ class BlockTrace:
         "began",
         "context",
         "ended",
+        "events",
         "kept",
         "links",
         "links_cut",
@@ -247,6 +314,8 @@ class BlockTrace:
         self.kept: Kept | None = None
         self.links: dict[int, SpanContext] = {}
         """The kept requests with events in it, by span id."""
+        self.events: list[EndedEvent] = []
+        """Those of them whose spans have no ids yet."""
         self.links_cut = 0
 
     @property
@@ -267,14 +336,22 @@ class BlockTrace:
 
     def link(self, context: SpanContext) -> None:
         """Link to the span of a kept request that has an event in it; the block is kept then."""
-        if context.span_id in self.links:
-            return
-        if len(self.links) >= MAX_LINKS:
-            self.links_cut += 1
-            self._recorder.links_cut += 1
-            return
-        self.links[context.span_id] = context
-        self.kept = Kept.LINKED
+        if context.span_id not in self.links and self._has_room():
+            self.links[context.span_id] = context
+            self.kept = Kept.LINKED
+
+    def link_event(self, event: "EndedEvent") -> None:
+        """Link to a request that will have a span."""
+        if self._has_room():
+            self.events.append(event)
+            self.kept = Kept.LINKED
+
+    def _has_room(self) -> bool:
+        if len(self.links) + len(self.events) < MAX_LINKS:
+            return True
+        self.links_cut += 1
+        self._recorder.links_cut += 1
+        return False
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -332,7 +409,7 @@ class EndedBlock(NamedTuple):
         return 1
 
 
-Ended = EndedRequest | EndedInsert | EndedBlock
+Ended = EndedRequest | EndedEvent | EndedInsert | EndedBlock
 """What is over and kept, for spans to be made of."""
 
 

@@ -17,12 +17,14 @@ from service.clock import ClockNs, monotonic_ns
 from service.ingestion.request import Request
 from service.ingestion.verdict import Verdict
 from service.telemetry import Measured, catalogue
-from service.tracing.records import SAMPLED, BlockTrace, Ended, Kept, RequestTrace, Write
+from service.tracing.records import SAMPLED, BlockTrace, Ended, EndedEvent, Kept, RequestTrace, Write
 from service.wire.traceparent import TraceParent, format_traceparent
 
 MAX_UNSAMPLED_PER_S: Final = 100
 """Requests kept in one second that were not sampled; of those beyond, only the number is known."""
 SECOND_NS: Final = 1_000_000_000
+
+UNKNOWN: Final = Write(0, 0, None)
 
 Outcomes = Sequence[tuple[str, Verdict]]
 """What became of a request, by domain."""
@@ -78,6 +80,24 @@ class Tracing:
         if is_sampled:
             request.keep(Kept.SAMPLED)
         return request
+
+    def keep_buffered(self, route: str, *, began: int, ended: int, status: int, request: Request) -> None:
+        """Follow a request for one domain that is over: sampled, buffered, and not slow."""
+        write = self.answering or UNKNOWN
+        event = EndedEvent(
+            route,
+            status,
+            request.domains[0],
+            request.tracker_script_version,
+            began,
+            ended,
+            self.taken,
+            write.began,
+            write.ended,
+        )
+        if write.block is not None:
+            write.block.link_event(event)
+        self.record(event)
 
     def keep_late(
         self,

@@ -34,13 +34,14 @@ class Spans:
     ) -> None:
         self.made: list[Span] = []
         self._clock = clock
-        self._has_room = room
+        self.room = room
+        """Whether there is room for more on the way to the collector."""
         self.tracing = Tracing(self._put, sampling=Sampling(ratio=ratio, slow_s=slow_s), clock=clock)
 
     def _put(self, ended: Ended) -> bool:
-        if self._has_room:
+        if self.room:
             self.made += make_spans(ended, self._clock)
-        return self._has_room
+        return self.room
 
     def all(self) -> list[SpanSeen]:
         """Give all spans in the order in which they were made."""

@@ -129,6 +129,26 @@ async def test_links_are_bounded(tmp_path: Path) -> None:
     assert spans.tracing.links_cut == 72
 
 
+@pytest.mark.parametrize("room", [True, False])
+async def test_links_to_events_drawn_at_their_end_are_bounded(*, room: bool, tmp_path: Path) -> None:
+    """As many as of those that were followed; none to what found no room on its way to the collector."""
+    spans = Spans(room=room)
+    async with running_system(tmp_path) as running:
+        request = running.request()
+    block = spans.tracing.begin_block()
+    spans.tracing.answering = Write(1, 2, block)
+    for _ in range(MAX_LINKS + 72):
+        spans.tracing.keep_buffered("/api/event", began=0, ended=3, status=202, request=request)
+
+    assert spans.tracing.links_cut == 72
+    assert spans.tracing.traces_cut == (0 if room else MAX_LINKS + 72)
+    spans.room = True
+    block.finish(BlockResult("id", "size", 200, refused=0, postponed=False))
+    linked = [span.span_id for span in spans.named("POST /api/event")[:MAX_LINKS]]
+    assert list(spans.one("block").links) == linked
+    assert len(linked) == (MAX_LINKS if room else 0)
+
+
 async def test_slow_so_far_is_linked(tmp_path: Path) -> None:
     """A request that was too slow when it became durable is kept, and its block links to it."""
     spans = Spans(ratio=0.0, slow_s=0.0)

@@ -133,10 +133,13 @@ class Exchange(Envelope):
                 reply, given_id=self._given_id, cors=cors, close=self._is_last
             )
             if watch is not None:
-                took_ns = watch.now() - self._began
+                ended = watch.now()
+                took_ns = ended - self._began
                 is_sampled = watch.draw() < watch.ratio
-                if reply is OK and self._trace is None and not is_sampled and took_ns <= watch.slow_ns:
+                if reply is OK and self._trace is None and took_ns <= watch.slow_ns:
                     watch.note_plain(took_ns)
+                    if is_sampled and self.message is not None:
+                        watch.keep_plain(self.message.request, began=self._began, ended=ended)
                 else:
                     self._end_watch(watch, reply.status, outcomes, is_sampled=is_sampled)
             self._connection.go_on()

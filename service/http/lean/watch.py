@@ -35,7 +35,7 @@ class Watch:
         self.slow_ns: float = inf if tracing is None else tracing.slow_ns
         """What takes longer is kept."""
         self.note_plain = telemetry.request_durations(METHOD, EVENT_PATH, OK.status).record_ns
-        """Notes an event that nobody follows, was taken, and was not slow: all there is to know of it."""
+        """Notes an event that nobody follows, was buffered, and was not slow."""
 
     def begin(
         self, traceparent: str | None, peer: str, *, began: int, is_for_several: bool
@@ -47,6 +47,13 @@ class Watch:
         if parent is None and not is_for_several:
             return None
         return self._tracing.begin(EVENT_PATH, parent, began=began)
+
+    def keep_plain(self, request: Request, *, began: int, ended: int) -> None:
+        """Have the spans made of a plain event that is sampled."""
+        if self._tracing is not None:
+            self._tracing.keep_buffered(
+                EVENT_PATH, began=began, ended=ended, status=OK.status, request=request
+            )
 
     def end(
         self,
