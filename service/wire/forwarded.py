@@ -86,7 +86,11 @@ def resolve_remote_ip(header: Lookup, peer: str, trusted: TrustedProxies) -> tup
     if found.is_trusted:
         for name, read_items in _HEADERS:
             value = header(name)
-            if value and (address := _first_address(read_items(value))) is not None:
+            if not value:
+                continue
+            # One address and nothing else, as nearly all come.
+            address = value if _IPV4.fullmatch(value) else _first_address(read_items(value))
+            if address is not None:
                 return address, name
     return found.address, PEER
 

@@ -1,8 +1,9 @@
 """The heads of plain requests that came lately, and what they say: read once, however often they come.
 
 A visitor's page views and engagement events have the same head, byte for byte, and so have the visitors that
-one proxy speaks for as soon as they come again. A head holds an address, so none is remembered for longer
-than two turns after it came last: ``turn`` is called from time to time.
+one proxy speaks for as soon as they come again. Of a head that came once only its hash is remembered: most
+never come again, and to keep them costs more than to read them. A head holds an address, so none is
+remembered for longer than two turns after it came last: ``turn`` is called from time to time.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from service.http.intake import Sender
 
 MAX_HEADS: Final = 4096
 """Of one generation; there are two."""
+MAX_MET: Final = 16_384
+"""Heads that came once since the last turn; with one more all of these are forgotten."""
 MAX_REMEMBERED_BYTES: Final = 2048
 TURN_S: Final = 60.0
 """How often the older generation is forgotten."""
@@ -41,12 +44,14 @@ class Head:
 class Heads:
     """Two generations: what comes again moves into the younger one, the older one is forgotten at a turn."""
 
-    __slots__ = ("_old", "young")
+    __slots__ = ("_met", "_old", "young")
 
     def __init__(self) -> None:
         self.young: dict[bytes, Head] = {}
         """What came since the last turn, to be looked at without a call; ``get`` knows the others too."""
         self._old: dict[bytes, Head] = {}
+        self._met: set[int] = set()
+        """The hashes of heads that came once."""
 
     def __len__(self) -> int:
         return len(self.young) + len(self._old)
@@ -61,13 +66,21 @@ class Heads:
         return head
 
     def remember(self, data: bytes, head: Head) -> None:
-        """Remember a head, unless it is long or cannot come again."""
-        if len(data) <= MAX_REMEMBERED_BYTES and _OF_ONE_REQUEST.isdisjoint(head.headers):
+        """Remember a head when it comes for the second time, unless it is long or cannot come again."""
+        if len(data) > MAX_REMEMBERED_BYTES or not _OF_ONE_REQUEST.isdisjoint(head.headers):
+            return
+        met, name = self._met, hash(data)
+        if name in met:
             self._put(data, head)
+            return
+        if len(met) >= MAX_MET:
+            met.clear()
+        met.add(name)
 
     def turn(self) -> None:
         """Forget what did not come since the last turn."""
         self._old, self.young = self.young, {}
+        self._met.clear()
 
     def _put(self, data: bytes, head: Head) -> None:
         if len(self.young) >= MAX_HEADS:

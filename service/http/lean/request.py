@@ -76,6 +76,7 @@ class PlainReader:
         "_headers",
         "_heads",
         "_is_plain",
+        "_lines",
         "_parser",
         "_size",
         "body",
@@ -88,6 +89,8 @@ class PlainReader:
         self.body = b""
         self._heads = heads
         self._headers: dict[str, str] = {}
+        self._lines = b""
+        """The head of the request whose body is awaited."""
         self._parser = httptools.HttpRequestParser(self)
         # Bytes of the request that the parser has seen.
         self._fed = 0
@@ -111,11 +114,13 @@ class PlainReader:
             # A guess: an event begins with a brace, of which heads have none, and one character is found in a
             # tenth of the time. A wrong guess finds no head: what is remembered ends with a blank line.
             end = data.find(_BRACE, start)
-            head = self._heads.young.get(data[start:end]) if end > 0 else None
+            guess = data[start:end] if end > 0 else b""
+            head = self._heads.young.get(guess)
             if head is not None and (after := end + head.length) <= len(data):
                 self.head, self.body = head, data[end:after]
                 return after - start
-        return self._read_body(data, start) if self._size else self._read_head(data, start)
+            return self._read_head(data, start, guess)
+        return self._read_body(data, start) if self._size else self._read_head(data, start, b"")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a header; called by the parser."""
@@ -136,11 +141,13 @@ class PlainReader:
         """Note the end of the request; called by the parser."""
         self._complete = True
 
-    def _read_head(self, data: bytes, start: int) -> int:
+    def _read_head(self, data: bytes, start: int, guess: bytes) -> int:
+        """Read a head, which may be the ``guess``: that object knows its hash already."""
         found = data.find(_HEAD_END, start)
         end = found + len(_HEAD_END)
+        lines = guess if len(guess) == end - start else data[start:end]
         if self._fed == 0:
-            if found > 0 and (size := self._read_known(data, start, end)):
+            if found > 0 and (size := self._read_known(lines, data, end)):
                 return size
             self._headers = {}
             self._is_plain, self._head_complete, self._complete = True, False, False
@@ -149,24 +156,24 @@ class PlainReader:
         if (
             end - start > MAX_HEAD_BYTES
             or not data.startswith(REQUEST_LINE, start)
-            or not self._feed(data[start + self._fed : end])
+            or not self._feed(lines[self._fed :])
         ):
             return FOREIGN
         length = self._plain_length(data, start, end)
         if length < 0:
             return FOREIGN
-        self.head = Head(self._headers, length)
+        self.head, self._lines = Head(self._headers, length), lines
         self._fed = end - start
         self._size = self._fed + length
         return self._read_body(data, start)
 
-    def _read_known(self, data: bytes, start: int, end: int) -> int:
+    def _read_known(self, lines: bytes, data: bytes, end: int) -> int:
         """Read a request whose head came lately; 0 when it did not, or when the body is not there yet."""
-        head = self._heads.get(data[start:end])
+        head = self._heads.get(lines)
         if head is None or end + head.length > len(data):
             return 0
         self.head, self.body = head, data[end : end + head.length]
-        return end - start + head.length
+        return len(lines) + head.length
 
     def _read_part(self, data: bytes, start: int) -> int:
         """Read the beginning of a head, so that one that is broken is known as early as aiohttp knows it."""
@@ -207,7 +214,7 @@ class PlainReader:
             return FOREIGN
         if not self._complete:
             return FOREIGN
-        self._heads.remember(data[start : start + self._fed], self.head)
+        self._heads.remember(self._lines, self.head)
         size, self._size, self._fed = self._size, 0, 0
         return size
 
