@@ -2,7 +2,9 @@
 
 A process of its own, so that it can be pinned to another core than what it measures. It reads a ``Plan`` and
 gives a list of ``Load``, both as JSON. Several loads take short turns, in an order that is turned round each
-time: a machine that others use too is now fast and now slow, and this way it is so for all of them.
+time: a machine that others use too is now fast and now slow, and this way it is so for all of them. A load
+can have several processes of the same kind, which take its turns in turn: of two that were started alike one
+can be faster for all its life.
 """
 
 import asyncio
@@ -12,8 +14,9 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
+from statistics import mean
 from time import perf_counter
 from typing import Final, Literal, Self, cast
 
@@ -40,15 +43,22 @@ DROPPED = b"\r\nx-plausible-dropped:"
 JSON: Final = b"\r\ncontent-type: application/json"
 
 
-class Lane(msgspec.Struct, frozen=True, kw_only=True):
-    """One load: what takes it, a process that no other lane measures, and what it is made of."""
+class Taker(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that takes a load, and no other lane's."""
 
     port: int
     pid: int
-    domain: str
-    traffic: Traffic = "known"
     token: str = ""
     """Of the senders of batches."""
+
+
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """One load: who takes it, and what it is made of."""
+
+    takers: Sequence[Taker]
+    """One at a time; the first one takes the first turn."""
+    domain: str
+    traffic: Traffic = "known"
     sites: int = 1
     """For ``spread``: how many."""
     visitors: int = 1
@@ -63,7 +73,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     turn_s: float
     """Of each lane in each round."""
     warm_up_s: float
-    """Of each lane before the rounds; not measured."""
+    """Of each taker before the rounds; not measured."""
     idle_s: float = 0.0
     """How long it is measured beforehand what the processes need when nothing comes in."""
 
@@ -77,9 +87,9 @@ class Window(msgspec.Struct, frozen=True):
     p50_ms: float
     p99_ms: float
     cpu_s: float
-    """User and system time of the measured process, all its threads, until the end of the last round.
+    """User and system time of the measured processes, all their threads, until the end of the last round.
 
-    Less what it needs anyway while the others have their turns.
+    Less what they need anyway while others have their turns.
     """
 
 
@@ -207,16 +217,16 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-def endless(lane: Lane) -> Iterator[bytes]:
+def endless(lane: Lane, taker: Taker) -> Iterator[bytes]:
     """Give the requests, over and over."""
-    host, domain = f"{HOST}:{lane.port}", lane.domain
+    host, domain = f"{HOST}:{taker.port}", lane.domain
     match lane.traffic:
         case "spread":
             return make_spread(host=host, sites=lane.sites, visitors=lane.visitors)
         case "new":
             return make_new_visitors(host=host, domain=domain)
         case "batches":
-            return cycle(make_batches(host=host, domain=domain, token=lane.token))
+            return cycle(make_batches(host=host, domain=domain, token=taker.token))
         case "known":
             return cycle(make_requests(host=host, domain=domain))
 
@@ -224,9 +234,11 @@ def endless(lane: Lane) -> Iterator[bytes]:
 class Driver:
     """Drives one lane; made by ``Driver.open``."""
 
-    def __init__(self, lane: Lane, connections: Sequence[Connection], tally: Tally) -> None:
+    def __init__(self, lane: Lane, connections: Sequence[Sequence[Connection]], tally: Tally) -> None:
         self._lane = lane
         self._connections = connections
+        """Of each taker."""
+        self._order = cycle(connections)
         self._tally = tally
         self._active_s = 0.0
         self._cpu_before = 0.0
@@ -234,20 +246,29 @@ class Driver:
     @classmethod
     async def open(cls, lane: Lane) -> Self:
         """Open the connections."""
-        loop, tally, requests = asyncio.get_running_loop(), Tally(), endless(lane)
+        loop, tally = asyncio.get_running_loop(), Tally()
         count = BATCH_CONNECTIONS if lane.traffic == "batches" else CONNECTIONS
-        connections = [
-            (await loop.create_connection(lambda: Connection(requests, tally), HOST, lane.port))[1]
-            for _ in range(count)
-        ]
-        return cls(lane, connections, tally)
+
+        async def connect(taker: Taker) -> list[Connection]:
+            requests = endless(lane, taker)
+            return [
+                (await loop.create_connection(lambda: Connection(requests, tally), HOST, taker.port))[1]
+                for _ in range(count)
+            ]
+
+        return cls(lane, [await connect(taker) for taker in lane.takers], tally)
+
+    async def warm_up(self, seconds: float) -> None:
+        """Send to each taker for so long."""
+        for _ in self._connections:
+            await self.take_turn(seconds)
 
     async def take_turn(self, seconds: float) -> None:
-        """Send for so long, and wait for the last answers."""
+        """Send to the next taker for so long, and wait for the last answers."""
         began, tally = perf_counter(), self._tally
         tally.quiet.clear()
         tally.sending = True
-        for connection in self._connections:
+        for connection in next(self._order):
             connection.send()
         await asyncio.sleep(seconds)
         tally.sending = False
@@ -260,33 +281,37 @@ class Driver:
         """Forget the time until now."""
         self._tally.measuring = True
         self._active_s = 0.0
-        self._cpu_before = cpu_seconds(self._lane.pid)
+        self._cpu_before = self._cpu_seconds()
 
     def finish(self, lasted_s: float, idle_share: float) -> Load:
         """Close the connections and give what was measured in all this time, the others' turns included.
 
-        ``idle_share`` is the CPU time that the process takes in a second in which nothing comes in.
+        ``idle_share`` is the CPU time that one taker needs in a second in which nothing comes in.
         """
         tally = self._tally
-        used_s = cpu_seconds(self._lane.pid) - self._cpu_before
+        used_s = self._cpu_seconds() - self._cpu_before
+        idle_s = len(self._connections) * lasted_s - self._active_s
         unanswered = tally.unanswered + tally.under_way
-        for connection in self._connections:
+        for connection in chain.from_iterable(self._connections):
             connection.close()
         return Load(
-            window=_window(tally, self._active_s, used_s - idle_share * (lasted_s - self._active_s)),
+            window=_window(tally, self._active_s, used_s - idle_share * idle_s),
             acknowledged=tally.acknowledged,
             dropped=tally.dropped,
             statuses={str(status): count for status, count in sorted(tally.statuses.items())},
             unanswered=unanswered,
         )
 
+    def _cpu_seconds(self) -> float:
+        return sum(cpu_seconds(taker.pid) for taker in self._lane.takers)
+
 
 async def run_plan(plan: Plan) -> list[Load]:
     """Give the load of each lane."""
     drivers = [await Driver.open(lane) for lane in plan.lanes]
-    idle_shares = await _measure_idle([lane.pid for lane in plan.lanes], plan.idle_s)
+    idle_shares = await _measure_idle(plan.lanes, plan.idle_s)
     for driver in drivers:
-        await driver.take_turn(plan.warm_up_s)
+        await driver.warm_up(plan.warm_up_s)
     began = perf_counter()
     for driver in drivers:
         driver.measure()
@@ -299,13 +324,17 @@ async def run_plan(plan: Plan) -> list[Load]:
     return [driver.finish(lasted_s, share) for driver, share in zip(drivers, idle_shares, strict=True)]
 
 
-async def _measure_idle(pids: Sequence[int], seconds: float) -> list[float]:
-    """Give the CPU time that each process takes in a second in which nothing comes in."""
+async def _measure_idle(lanes: Sequence[Lane], seconds: float) -> list[float]:
+    """Give the CPU time that a taker of each lane needs in a second in which nothing comes in."""
     if not seconds:
-        return [0.0] * len(pids)
-    before = list(map(cpu_seconds, pids))
+        return [0.0] * len(lanes)
+
+    def means() -> list[float]:
+        return [mean(cpu_seconds(taker.pid) for taker in lane.takers) for lane in lanes]
+
+    before = means()
     await asyncio.sleep(seconds)
-    return [(cpu_seconds(pid) - was) / seconds for pid, was in zip(pids, before, strict=True)]
+    return [(now - was) / seconds for now, was in zip(means(), before, strict=True)]
 
 
 def cpu_seconds(pid: int) -> float:

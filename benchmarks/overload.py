@@ -23,7 +23,7 @@ import msgspec
 
 from benchmarks.load import Plan, cpu_seconds
 from benchmarks.open_load import CONNECTIONS, OpenLoad
-from benchmarks.processes import DOMAIN, Cores, Service, open_load, running_service, take_loads
+from benchmarks.processes import DOMAIN, Cores, Service, open_load, plan_lane, running_service, take_loads
 from benchmarks.run import events_per_second
 
 NEIGHBOUR = "neighbour.example"
@@ -108,7 +108,7 @@ class Bench:
     def __init__(self, service: Service, seconds: float) -> None:
         self.service = service
         self.seconds = seconds
-        plan = Plan(lanes=[service.lane()], rounds=1, turn_s=FINDING_RATE_S, warm_up_s=WARM_UP_S)
+        plan = Plan(lanes=[plan_lane([service])], rounds=1, turn_s=FINDING_RATE_S, warm_up_s=WARM_UP_S)
         (first,) = take_loads(plan)
         service.flush()
         self.sustainable = events_per_second(first)

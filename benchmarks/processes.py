@@ -14,13 +14,15 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.load import Lane, Load, Plan, Traffic
+from benchmarks.load import Lane, Load, Plan, Taker, Traffic
 from benchmarks.open_load import OpenLoad
 from service.user_agents.engine import COMPILED
 from tests.support.clickhouse import ClickhouseServer
 
 DOMAIN = "bench.example"
 START_LIMIT_S = 60.0
+SETTLE_LIMIT_S = 300.0
+"""For many at once, that share a core."""
 STOP_LIMIT_S = 60.0
 FLUSH_LIMIT_S = 600.0
 POLL_S = 0.01
@@ -56,21 +58,17 @@ class Target:
         self.port = port
         self.pid = pid
 
-    def lane(self, traffic: Traffic = "known", *, sites: int = 1, visitors: int = 1) -> Lane:
-        """Give the load of this kind on it."""
-        return Lane(
-            port=self.port,
-            pid=self.pid,
-            domain=DOMAIN,
-            traffic=traffic,
-            token=self.find_token(),
-            sites=sites,
-            visitors=visitors,
-        )
-
     def find_token(self) -> str:
         """Give the token of senders of batches; empty where there is none."""
         return ""
+
+
+def plan_lane(
+    targets: Sequence[Target], traffic: Traffic = "known", *, sites: int = 1, visitors: int = 1
+) -> Lane:
+    """Give the load of this kind on targets that are alike."""
+    takers = [Taker(port=target.port, pid=target.pid, token=target.find_token()) for target in targets]
+    return Lane(takers=takers, domain=DOMAIN, traffic=traffic, sites=sites, visitors=visitors)
 
 
 def take_loads(plan: Plan) -> list[Load]:
@@ -125,7 +123,10 @@ class Service(Target):
     def settle(self) -> None:
         """Return when it has nothing to do any more that a start brings with it: half a minute after one."""
         _wait_for(
-            lambda: COMPILED in self._installation.log.read_text(), self._process, self._installation.log
+            lambda: COMPILED in self._installation.log.read_text(),
+            self._process,
+            self._installation.log,
+            limit_s=SETTLE_LIMIT_S,
         )
 
     def kill(self) -> None:
@@ -186,12 +187,12 @@ class Installation:
 
 
 @contextmanager
-def running_bare(cores: Cores, folder: Path) -> Iterator[Target]:
-    """Run the bare handler on the measured core."""
+def running_bare(cores: Cores, log: Path) -> Iterator[Target]:
+    """Run a bare handler on the measured core; its output goes to ``log``."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "benchmarks.bare", "--port", str(port)]
-    with _running(command, cores.pin_measured, folder / "bare.log") as process:
-        _wait_for(lambda: _accepts(port), process, folder / "bare.log")
+    with _running(command, cores.pin_measured, log) as process:
+        _wait_for(lambda: _accepts(port), process, log)
         yield Target(port, process.pid)
 
 
@@ -312,8 +313,14 @@ def _running(
             process.wait()
 
 
-def _wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + START_LIMIT_S
+def _wait_for(
+    condition: Callable[[], bool],
+    process: "subprocess.Popen[bytes]",
+    log: Path,
+    *,
+    limit_s: float = START_LIMIT_S,
+) -> None:
+    deadline = time.monotonic() + limit_s
     while not condition():
         if process.poll() is not None or time.monotonic() > deadline:
             raise SystemExit(f"It did not start; its last words:\n{log.read_text()[-2000:]}")

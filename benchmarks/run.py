@@ -10,18 +10,20 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct, structs
 
 from benchmarks import targets
-from benchmarks.load import CONNECTIONS, Load
+from benchmarks.load import CONNECTIONS, Load, Traffic
 from benchmarks.open_load import OpenLoad
 from benchmarks.processes import (
     DOMAIN,
     Cores,
     open_load,
+    plan_lane,
     running_bare,
     running_database,
     running_service,
@@ -34,6 +36,7 @@ from benchmarks.scenarios import (
     Held,
     Replayed,
     Scale,
+    age_for_turns,
     crowd_sites,
     hold_flush,
     plan_turns,
@@ -115,42 +118,59 @@ def run(*, scale: Scale, store: str, settings: Sequence[str]) -> Report:
     ):
         folder = Path(name)
         told = [*settings, f"otlp_endpoint={collector}"]
-        _say("starting ClickHouse, four services and the bare handler ...")
+        kinds: tuple[tuple[str, Traffic, Sequence[str], int], ...] = (
+            ("silent", "known", settings, scale.starts),
+            ("telling", "known", told, scale.starts),
+            ("new", "new", told, scale.starts),
+            # Compared with events that come alone, and by far.
+            ("batched", "batches", told, 1),
+        )
+        processes = 4 * scale.starts + 1
+        _say(f"starting ClickHouse, {processes - scale.starts} services and {scale.starts} bare handlers ...")
         with ExitStack() as stack:
             database = None
             if store == "native":
                 database = stack.enter_context(running_database(folder / "clickhouse"))
-            # Each load has a service of its own: CPU time is known of whole processes, and the sessions of
+            # Each load has services of its own: CPU time is known of whole processes, and the sessions of
             # ever new visitors would be a burden to the others.
-            service, telling, new, batched = services = [
-                stack.enter_context(
-                    running_service(cores, folder / each, store=store, settings=chosen, database=database)
-                )
-                for each, chosen in (
-                    ("silent", settings),
-                    ("telling", told),
-                    ("new", told),
-                    ("batched", told),
-                )
+            services = {
+                name: [
+                    stack.enter_context(
+                        running_service(
+                            cores,
+                            folder / f"{name}{number}",
+                            store=store,
+                            settings=[age_for_turns(processes), *chosen],
+                            database=database,
+                        )
+                    )
+                    for number in range(starts)
+                ]
+                for name, _, chosen, starts in kinds
+            }
+            bare = [
+                stack.enter_context(running_bare(cores, folder / f"bare{number}.log"))
+                for number in range(scale.starts)
             ]
-            bare = stack.enter_context(running_bare(cores, folder))
+            everyone = list(chain.from_iterable(services.values()))
             if scale.settles:
-                _say("half a minute, until what a start brings with it is done ...")
-                for each in services:
+                _say("a minute or two, until what a start brings with it is done ...")
+                for each in everyone:
                     each.settle()
-            lanes = [service.lane(), telling.lane(), bare.lane(), new.lane("new"), batched.lane("batches")]
-            _say(f"{len(lanes)} loads in turns, {scale.rounds} rounds of {scale.turn_s:g} s each ...")
-            loads = take_loads(plan_turns(scale, lanes))
+            lanes = [plan_lane(services[name], traffic) for name, traffic, *_ in kinds]
+            _say(f"{len(lanes) + 1} loads in turns, {scale.rounds} rounds of {scale.turn_s:g} s each ...")
+            loads = take_loads(plan_turns(scale, [*lanes, plan_lane(bare)]))
             rate = events_per_second(loads[1]) / 2
-            for each in services:
+            for each in everyone:
                 each.flush()
+            telling = services["telling"][0]
             _say(f"half of the maximum rate, {rate:,.0f} events/s for {scale.seconds:g} s ...")
             with open_load(
                 telling, domain=DOMAIN, rate=rate, connections=CALM_CONNECTIONS, seconds=scale.seconds
             ) as wait:
                 calm = wait()
             telling.flush()
-            stored = sum(each.stored_events() for each in services)
+            stored = sum(each.stored_events() for each in everyone)
         _say(f"{scale.flushed_events:,} events flushed at {rate:,.0f} events/s ...")
         held = hold_flush(cores, folder / "held", store=store, settings=told, scale=scale, rate=rate)
         _say(f"{scale.sites:,} sites, {scale.awake_sites * scale.visitors:,} sessions ...")
@@ -169,9 +189,9 @@ def run(*, scale: Scale, store: str, settings: Sequence[str]) -> Report:
         scale=scale,
         service=loads[0],
         telling=loads[1],
-        bare=loads[2],
-        new=loads[3],
-        batched=loads[4],
+        new=loads[2],
+        batched=loads[3],
+        bare=loads[4],
         calm=calm,
         held=held,
         crowded=crowded,

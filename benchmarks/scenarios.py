@@ -16,7 +16,16 @@ from msgspec import Struct
 from benchmarks.fill import fill
 from benchmarks.load import Lane, Load, Plan
 from benchmarks.open_load import CONNECTIONS
-from benchmarks.processes import DOMAIN, Cores, Installation, Service, installed, open_load, take_loads
+from benchmarks.processes import (
+    DOMAIN,
+    Cores,
+    Installation,
+    Service,
+    installed,
+    open_load,
+    plan_lane,
+    take_loads,
+)
 from benchmarks.traffic import (
     BATCH_EVENTS,
     make_batches,
@@ -38,6 +47,8 @@ class Scale(Struct, frozen=True):
     """How large everything is."""
 
     rounds: int = 200
+    starts: int = 3
+    """Processes of each kind that are compared, which take its turns in turn."""
     turn_s: float = 0.1
     """Of each load that is compared with others; one turn a round."""
     warm_up_s: float = 2.0
@@ -60,6 +71,7 @@ class Scale(Struct, frozen=True):
 SHORT: Final = Scale(
     settles=False,
     rounds=2,
+    starts=2,
     turn_s=0.1,
     warm_up_s=0.2,
     idle_s=0.5,
@@ -83,6 +95,15 @@ def plan_turns(scale: Scale, lanes: Sequence[Lane]) -> Plan:
         warm_up_s=scale.warm_up_s,
         idle_s=scale.idle_s,
     )
+
+
+def age_for_turns(processes: int) -> str:
+    """Give the setting with which blocks are as large as under a load that is always there.
+
+    A service at its limit closes them by their size, long before they are a second old. One that has its turn
+    with others would close them by their age, half full, and be charged with twice as many.
+    """
+    return f"block_max_age_s={processes}"
 
 
 class Counted(Struct, frozen=True):
@@ -138,7 +159,7 @@ class Replayed(Struct, frozen=True):
 
 def crowd_sites(cores: Cores, folder: Path, *, store: str, settings: Sequence[str], scale: Scale) -> Crowded:
     """Start with many sites, wake some, and fill them with sessions."""
-    chosen = [*settings, f"max_sessions={2 * scale.awake_sites * scale.visitors}"]
+    chosen = [*settings, age_for_turns(2), f"max_sessions={2 * scale.awake_sites * scale.visitors}"]
     chosen.append(
         "drain_max_events_per_s=1e6"
     )  # so that what comes in faster than ClickHouse takes it does not lie there
@@ -164,9 +185,12 @@ def crowd_sites(cores: Cores, folder: Path, *, store: str, settings: Sequence[st
             filled = service.memory_bytes()
             many_sessions = service.statistics()["sessions"]
             few, beside = take_loads(
-                plan_turns(scale, [each.lane("spread", sites=scale.few_sites) for each in (quiet, service)])
+                plan_turns(
+                    scale,
+                    [plan_lane([each], "spread", sites=scale.few_sites) for each in (quiet, service)],
+                )
             )
-            lane = service.lane("spread", sites=scale.awake_sites, visitors=scale.visitors)
+            lane = plan_lane([service], "spread", sites=scale.awake_sites, visitors=scale.visitors)
             (many,) = take_loads(
                 Plan(lanes=[lane], rounds=1, turn_s=scale.seconds, warm_up_s=scale.warm_up_s)
             )
