@@ -54,7 +54,7 @@ class BlockLimits(Struct, frozen=True):
     """Bytes of a block's entries in the journal."""
     max_age_s: float = 1.0
     """Seconds from the first event of a block to its closing."""
-    max_waiting: int = 4
+    max_waiting: int = 8
     """Closed blocks whose entries stay in memory.
 
     Those beyond are read from the journal when their turn comes.
@@ -153,7 +153,7 @@ class BufferActor(Actor):
         self._resume_at = 0.0
         """When the postponed blocks are tried again at the latest, UTC epoch seconds."""
         self._spent: deque[list[Entry]] = deque()
-        """Of stored blocks, on their way out of memory."""
+        """Of blocks that are stored, or wait on disk only; on their way out of memory."""
         self._inserting = False
         """The head of the queue is with the inserter."""
         self._flushes: list[tuple[str, int, Envelope]] = []
@@ -309,6 +309,8 @@ class BufferActor(Actor):
         keep = len(self._waiting) < self._limits.max_waiting or not self._journal.on_disk
         self._telemetry.record_block(trigger, events=segment.records)
         entries, arrivals = (self._open, self._arrivals) if keep else (None, None)
+        if not keep:
+            self._spent.append(self._open)
         self._waiting.append(_Waiting(segment, trigger, entries, arrivals, self._open_trace))
         self._open = []
         self._open_trace = None

@@ -118,24 +118,24 @@ def run(*, scale: Scale, store: str, settings: Sequence[str]) -> Report:
     ):
         folder = Path(name)
         told = [*settings, f"otlp_endpoint={collector}"]
-        kinds: tuple[tuple[str, Traffic, Sequence[str], int], ...] = (
-            ("silent", "known", settings, scale.starts),
-            ("telling", "known", told, scale.starts),
-            ("new", "new", told, scale.starts),
-            # Compared with events that come alone, and by far.
-            ("batched", "batches", told, 1),
-        )
-        processes = 4 * scale.starts + 1
+        kinds: dict[str, tuple[Traffic, Sequence[str]]] = {
+            "silent": ("known", settings),
+            "telling": ("known", told),
+            "new": ("new", told),
+            "batched": ("batches", told),
+        }
+        processes = (len(kinds) + 1) * scale.starts
         _say(f"starting ClickHouse, {processes - scale.starts} services and {scale.starts} bare handlers ...")
         with ExitStack() as stack:
             database = None
             if store == "native":
                 database = stack.enter_context(running_database(folder / "clickhouse"))
+            others = stack.enter_context(ExitStack())
             # Each load has services of its own: CPU time is known of whole processes, and the sessions of
             # ever new visitors would be a burden to the others.
             services = {
                 name: [
-                    stack.enter_context(
+                    (stack if name == "telling" and not number else others).enter_context(
                         running_service(
                             cores,
                             folder / f"{name}{number}",
@@ -144,12 +144,12 @@ def run(*, scale: Scale, store: str, settings: Sequence[str]) -> Report:
                             database=database,
                         )
                     )
-                    for number in range(starts)
+                    for number in range(scale.starts)
                 ]
-                for name, _, chosen, starts in kinds
+                for name, (_, chosen) in kinds.items()
             }
             bare = [
-                stack.enter_context(running_bare(cores, folder / f"bare{number}.log"))
+                others.enter_context(running_bare(cores, folder / f"bare{number}.log"))
                 for number in range(scale.starts)
             ]
             everyone = list(chain.from_iterable(services.values()))
@@ -157,20 +157,22 @@ def run(*, scale: Scale, store: str, settings: Sequence[str]) -> Report:
                 _say("a minute or two, until what a start brings with it is done ...")
                 for each in everyone:
                     each.settle()
-            lanes = [plan_lane(services[name], traffic) for name, traffic, *_ in kinds]
+            lanes = [plan_lane(services[name], traffic) for name, (traffic, _) in kinds.items()]
             _say(f"{len(lanes) + 1} loads in turns, {scale.rounds} rounds of {scale.turn_s:g} s each ...")
             loads = take_loads(plan_turns(scale, [*lanes, plan_lane(bare)]))
             rate = events_per_second(loads[1]) / 2
             for each in everyone:
                 each.flush()
-            telling = services["telling"][0]
+            telling = services["telling"].pop(0)
+            stored = sum(each.stored_events() for each in chain.from_iterable(services.values()))
+            others.close()
             _say(f"half of the maximum rate, {rate:,.0f} events/s for {scale.seconds:g} s ...")
             with open_load(
                 telling, domain=DOMAIN, rate=rate, connections=CALM_CONNECTIONS, seconds=scale.seconds
             ) as wait:
                 calm = wait()
             telling.flush()
-            stored = sum(each.stored_events() for each in everyone)
+            stored += telling.stored_events()
         _say(f"{scale.flushed_events:,} events flushed at {rate:,.0f} events/s ...")
         held = hold_flush(cores, folder / "held", store=store, settings=told, scale=scale, rate=rate)
         _say(f"{scale.sites:,} sites, {scale.awake_sites * scale.visitors:,} sessions ...")
