@@ -101,7 +101,7 @@ def age_for_turns(processes: int) -> str:
     """Give the setting with which blocks are as large as under a load that is always there.
 
     A service at its limit closes them by their size, long before they are a second old. One that has its turn
-    with others would close them by their age, half full, and be charged with twice as many.
+    with others would close them by their age, with fewer rows in them, and be charged with more inserts.
     """
     return f"block_max_age_s={processes}"
 
