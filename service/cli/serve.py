@@ -88,6 +88,7 @@ def _otlp_logs(config: "Config") -> "list[logging.Handler]":
 
 async def _serve(config: "Config", first_steps: str | None) -> None:
     from service.cli.assembly import running_service
+    from service.huge_pages import HugePages
 
     stop = _stop_signal()
     async with running_service(config) as running:
@@ -96,7 +97,9 @@ async def _serve(config: "Config", first_steps: str | None) -> None:
         if first_steps is not None:
             typer.echo(describe_first_steps(config, running.events_url, first_steps))
         _calm_garbage_collector()
-        await _wait(stop, running.preparation)
+        with closing(HugePages()) as huge_pages:
+            huge_pages.start()
+            await _wait(stop, running.preparation)
         log.info("Stopping: what is in flight is answered and inserted")
     log.info("Stopped")
 
