@@ -9,7 +9,8 @@ says (section 8.2); once a site took it up, its verdict is awaited.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar, Final
 
 from actors.directory import Directory
 from actors.messages import BuildResult, CloseDoor, Ingest, IngestBatch, Offer, Outcomes, Tick
@@ -31,12 +32,20 @@ from service.ingestion.verdict import (
 from service.telemetry import Telemetry
 from service.tracing.records import RequestTrace, SiteTrace
 
+MAX_REMEMBERED_RESULTS: Final = 16_384
+
 LOCK_TIMEOUT = Dropped(DropReason.LOCK_TIMEOUT)
 NOT_FOUND = Dropped(DropReason.NOT_FOUND)
 NOT_READY = Retry(RetryReason.NOT_READY)
 OVERLOADED = Retry(RetryReason.OVERLOADED)
 SITE_UNAVAILABLE = Retry(RetryReason.SITE_UNAVAILABLE)
 SPAM_REFERRER = Dropped(DropReason.SPAM_REFERRER)
+
+
+@lru_cache(MAX_REMEMBERED_RESULTS)
+def _result_of_one(domain: str, verdict: Verdict) -> BuildResult:
+    """Give the result of a request for one domain; a domain's verdicts are few, and always the same."""
+    return BuildResult(((domain, verdict),))
 
 
 class Gathering:
@@ -100,8 +109,10 @@ class Offered(Envelope):
         if trace is not None:
             trace.settle(value)
         self._front.count(event, value)
-        outcomes = ((event.domain, value),) if gathering is None else gathering.add(self._index, value)
-        if outcomes is not None:
+        if gathering is None:
+            self._front.in_flight -= 1
+            self._sender.reply(_result_of_one(event.domain, value))
+        elif (outcomes := gathering.add(self._index, value)) is not None:
             self._front.in_flight -= 1
             self._sender.reply(BuildResult(outcomes))
 
@@ -147,7 +158,10 @@ class BatchItem(Envelope):
     __slots__ = ("_batch", "_index")
 
     def __init__(self, batch: Batch, index: int) -> None:
-        super().__init__(None, None, None)
+        # By itself and not by the base: this is for every event of a batch.
+        self.message = None
+        self.future = None
+        self.deadline = None
         self._batch = batch
         self._index = index
 
@@ -253,7 +267,8 @@ class FrontActor(Actor):
             return
         batch = Batch(envelope, len(requests))
         # In the order of their times: back-dated events form the sessions they would have formed then.
-        for index in sorted(range(len(requests)), key=lambda index: requests[index].timestamp):
+        times = [request.timestamp for request in requests]
+        for index in sorted(range(len(times)), key=times.__getitem__):
             self._ingest(requests[index], BatchItem(batch, index), deadline, trace)
 
     def _offer(self, offered: Offered, domain: str) -> None:

@@ -223,18 +223,20 @@ class SessionBook:
         return join_late(before, event) if timestamp < before.timestamp else continue_session(before, event)
 
     def _remember(self, table: dict[int, R], visitor: int, after: R) -> None:
-        before = table.get(visitor)
-        if before is None and self._budget.used >= self._budget.limit:
-            self._evict(table)
+        # Taken out first, so that a changed session moves to the end: the table stays in the order of last
+        # change.
+        before = table.pop(visitor, None)
+        if before is None:
+            if self._budget.used >= self._budget.limit:
+                self._evict(table)
+            self._budget.used += 1
         if self._undo is None:
             self._undo = []
         self._undo.append((table, visitor, before))
-        self._set(table, visitor, after)
+        table[visitor] = after
 
     def _set(self, table: dict[int, R], visitor: int, after: R | None) -> None:
-        # Taken out first, so that a changed session moves to the end: the table stays in the order of last
-        # change.
-        if table.pop(visitor, None) is not None:
+        if table.pop(visitor, None) is not None:  # as above
             self._budget.used -= 1
         if after is not None:
             table[visitor] = after

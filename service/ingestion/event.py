@@ -23,7 +23,7 @@ from service.ingestion.origin import find_origin
 from service.ingestion.published import Published
 from service.ingestion.request import FieldError, Request
 from service.ingestion.revenue import NO_REVENUE, Rates, StoredRevenue, build_revenue
-from service.ingestion.rows import ClickhouseEvent, ClickhouseSession, SessionAttributes, Text
+from service.ingestion.rows import ClickhouseEvent, ClickhouseSession, SessionAttributes, Text, to_text
 from service.ingestion.shields import (
     NO_SHIELDS,
     VPN_COUNTRY,
@@ -189,18 +189,12 @@ def describe_visit(event: Event) -> SessionAttributes:
     assert context is not None, "an event that opens a session was judged"
     if not context.shields.countries:  # otherwise its country was judged
         _put_geolocation(event, context)
-    event.source, event.acquisition_channel = find_origin(event.request, context.tables.sources)
-    source, location, user_agent = event.source, event.location, event.user_agent
+    origin = find_origin(event.request, context.tables.sources)
+    event.source, event.acquisition_channel = origin.source, origin.channel
+    location, user_agent = event.location, event.user_agent
     # In the order of the fields: names would take five times as long, for each visit.
     return SessionAttributes(
-        to_text(source.referrer),
-        to_text(source.referrer_source),
-        source.click_id_param,
-        to_text(source.utm_medium or ""),
-        to_text(source.utm_source),
-        to_text(source.utm_campaign),
-        to_text(source.utm_content),
-        to_text(source.utm_term),
+        *origin.texts,
         location.country_code,
         location.subdivision1_code,
         location.subdivision2_code,
@@ -210,7 +204,7 @@ def describe_visit(event: Event) -> SessionAttributes:
         user_agent.os_version,
         user_agent.browser,
         user_agent.browser_version,
-        event.acquisition_channel,
+        origin.channel,
     )
 
 
@@ -238,17 +232,6 @@ def to_row(event: Event, session: ClickhouseSession) -> ClickhouseEvent:
         session.attributes,
     )
     return row
-
-
-def to_text(value: str) -> Text:
-    """Give the text as it is stored: lone surrogates become the bytes that they stand for."""
-    if value.isascii():
-        return value
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return value.encode("utf-8", "surrogateescape")
-    return value
 
 
 def _drop(event: Event, reason: DropReason) -> DropReason:

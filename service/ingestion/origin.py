@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from service.ingestion.channel import find_channel
 from service.ingestion.request import Request
+from service.ingestion.rows import Text, to_text
 from service.ingestion.source import PARAMETERS, Source, infer_medium, source_of
 from service.ingestion.source_table import SourceTable
 
@@ -19,12 +20,17 @@ MAX_REMEMBERED_CHARS: Final = 512
 """Of the referrer, and of all parameters together."""
 
 
+Texts = tuple[Text, Text, str, Text, Text, Text, Text, Text]
+
+
 class Origin(NamedTuple):
     """How a visit came."""
 
     source: Source
     """Its medium inferred where none was sent."""
     channel: str
+    texts: Texts
+    """The source as it is stored: the first fields of ``SessionAttributes``, in their order."""
 
 
 def find_origin(request: Request, table: SourceTable) -> Origin:
@@ -45,7 +51,20 @@ def _find(
         name: value for name, value in zip(PARAMETERS, values, strict=False) if value is not None
     }
     source = infer_medium(source_of(referrer, url_host, query, table))
-    return Origin(source, find_channel(source, table))
+    return Origin(source, find_channel(source, table), _texts_of(source))
+
+
+def _texts_of(source: Source) -> Texts:
+    return (
+        to_text(source.referrer),
+        to_text(source.referrer_source),
+        source.click_id_param,
+        to_text(source.utm_medium or ""),
+        to_text(source.utm_source),
+        to_text(source.utm_campaign),
+        to_text(source.utm_content),
+        to_text(source.utm_term),
+    )
 
 
 _find_remembered: Final = lru_cache(MAX_REMEMBERED)(_find)

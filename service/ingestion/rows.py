@@ -12,6 +12,17 @@ Text = str | bytes
 """A ``str`` of valid Unicode, or the raw bytes where they are not valid UTF-8."""
 
 
+def to_text(value: str) -> Text:
+    """Give the text as it is stored: lone surrogates become the bytes that they stand for."""
+    if value.isascii():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape")
+    return value
+
+
 class SessionAttributes(Struct, frozen=True, array_like=True, gc=False):
     """What a session takes from its first event, and each of its events repeats (reference 8.7)."""
 

@@ -155,17 +155,18 @@ def _build(item: BatchItem | None, *, now: float, remote_ip: str, user_agent: st
     if item is None:
         return Invalid([NOT_AN_OBJECT])
     errors: list[FieldError] = []
-    timestamp = _find_timestamp(item.timestamp, now, errors)
-    ip = _find_ip(item.ip, remote_ip, errors)
-    agent = _find_user_agent(item.user_agent, user_agent, errors)
+    moment = int(now)
+    timestamp = moment if item.timestamp is None else _find_timestamp(item.timestamp, now, errors)
+    ip = remote_ip if item.ip is None else _find_ip(item.ip, remote_ip, errors)
+    agent = user_agent if item.user_agent is None else _find_user_agent(item.user_agent, user_agent, errors)
     built = build_request(
         item,
         timestamp=timestamp,
         remote_ip=ip,
         user_agent=agent,
         ip_class=None,
-        back_dated=timestamp < int(now),
-        key=_find_key(item.id, errors),
+        back_dated=timestamp < moment,
+        key=None if item.id is None else _find_key(item.id, errors),
     )
     if isinstance(built, list):
         errors += built
@@ -175,8 +176,6 @@ def _build(item: BatchItem | None, *, now: float, remote_ip: str, user_agent: st
 
 def _find_timestamp(value: Any, now: float, errors: list[FieldError]) -> int:
     """Give UTC epoch seconds, cut to whole ones as the server's own time is."""
-    if value is None:
-        return int(now)
     seconds = _seconds(value)
     if seconds is None:
         errors.append(FieldError("timestamp", "must be seconds since 1970 or ISO 8601 text"))
@@ -200,8 +199,6 @@ def _seconds(value: Any) -> float | None:
 
 
 def _find_ip(value: Any, fallback: str, errors: list[FieldError]) -> str:
-    if value is None:
-        return fallback
     address = parse_address(value) if isinstance(value, str) else None
     if address is None:
         errors.append(FieldError("ip", "must be an IPv4 or IPv6 address"))
@@ -209,8 +206,6 @@ def _find_ip(value: Any, fallback: str, errors: list[FieldError]) -> str:
 
 
 def _find_user_agent(value: Any, fallback: str | None, errors: list[FieldError]) -> str | None:
-    if value is None:
-        return fallback
     if not isinstance(value, str):
         errors.append(FieldError("user_agent", "is invalid"))
     elif not has_at_most_bytes(value, MAX_USER_AGENT_BYTES):
@@ -221,8 +216,6 @@ def _find_user_agent(value: Any, fallback: str | None, errors: list[FieldError])
 
 
 def _find_key(value: Any, errors: list[FieldError]) -> str | None:
-    if value is None:
-        return None
     key = str(value) if type(value) is int else value
     if isinstance(key, str) and is_key(key):
         return key

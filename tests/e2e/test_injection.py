@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.ingestion.event import to_text
+from service.ingestion.rows import to_text
 from tests.support.clickhouse import ClickhouseServer, running_server
 from tests.support.ports import free_ports
 from tests.support.public_server import RawResponse, parse_responses

@@ -14,12 +14,11 @@ from service.ingestion.event import (
     describe_visit,
     run_steps,
     to_row,
-    to_text,
 )
 from service.ingestion.geolocation import Location
 from service.ingestion.identity import visitor_id
 from service.ingestion.request import FieldError, Revenue
-from service.ingestion.rows import SessionAttributes
+from service.ingestion.rows import SessionAttributes, to_text
 from service.ingestion.session import open_session
 from service.ingestion.shields import Shields
 from service.ingestion.site import Site

@@ -44,23 +44,24 @@ class Head:
 class Heads:
     """Two generations: what comes again moves into the younger one, the older one is forgotten at a turn."""
 
-    __slots__ = ("_met", "_old", "young")
+    __slots__ = ("_met", "old", "young")
 
     def __init__(self) -> None:
         self.young: dict[bytes, Head] = {}
         """What came since the last turn, to be looked at without a call; ``get`` knows the others too."""
-        self._old: dict[bytes, Head] = {}
+        self.old: dict[bytes, Head] = {}
+        """What came in the turn before and not since."""
         self._met: set[int] = set()
         """The hashes of heads that came once."""
 
     def __len__(self) -> int:
-        return len(self.young) + len(self._old)
+        return len(self.young) + len(self.old)
 
     def get(self, data: bytes) -> Head | None:
         """Give what a head says; None when it did not come lately."""
         head = self.young.get(data)
-        if head is None and self._old:
-            head = self._old.pop(data, None)
+        if head is None and self.old:
+            head = self.old.pop(data, None)
             if head is not None:
                 self._put(data, head)
         return head
@@ -79,7 +80,7 @@ class Heads:
 
     def turn(self) -> None:
         """Forget what did not come since the last turn."""
-        self._old, self.young = self.young, {}
+        self.old, self.young = self.young, {}
         self._met.clear()
 
     def _put(self, data: bytes, head: Head) -> None:

@@ -145,9 +145,15 @@ class PlainReader:
         """Read a head, which may be the ``guess``: that object knows its hash already."""
         found = data.find(_HEAD_END, start)
         end = found + len(_HEAD_END)
-        lines = guess if len(guess) == end - start else data[start:end]
+        is_guess = len(guess) == end - start
+        lines = guess if is_guess else data[start:end]
         if self._fed == 0:
-            if found > 0 and (size := self._read_known(lines, data, end)):
+            # A right guess was among the young ones, or is not.
+            if (
+                found > 0
+                and (self._heads.old or not is_guess)
+                and (size := self._read_known(lines, data, end))
+            ):
                 return size
             self._headers = {}
             self._is_plain, self._head_complete, self._complete = True, False, False
