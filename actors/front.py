@@ -108,7 +108,10 @@ class Offered(Envelope):
         event, trace, gathering = self.message.event, self.message.trace, self._gathering
         if trace is not None:
             trace.settle(value)
-        self._front.count(event, value)
+        if value is BUFFERED:
+            self._front.telemetry.emit_telemetry_buffered(event)
+        else:
+            self._front.count(event, value)
         if gathering is None:
             self._front.in_flight -= 1
             self._sender.reply(_result_of_one(event.domain, value))
@@ -190,7 +193,7 @@ class FrontActor(Actor):
     ) -> None:
         self._directory = directory
         self._tables = tables
-        self._telemetry = telemetry
+        self.telemetry = telemetry
         self._find_site = find_site
         self._max_in_flight = max_in_flight
         self._ask_timeout_s = ask_timeout_s
@@ -223,25 +226,23 @@ class FrontActor(Actor):
             self._closing.reply(None)
 
     def count(self, event: Event, verdict: Verdict) -> None:
-        """Count one verdict; every verdict passes here exactly once."""
-        if verdict is BUFFERED:
-            self._telemetry.emit_telemetry_buffered(event)
-            return
+        """Count one verdict; every other one than ``BUFFERED`` passes here exactly once."""
         match verdict:
             case Buffered():
-                self._telemetry.emit_telemetry_buffered(event)
+                self.telemetry.emit_telemetry_buffered(event)
             case Repeated():
-                self._telemetry.emit_telemetry_repeated()
+                self.telemetry.emit_telemetry_repeated()
             case Dropped(reason=reason):
-                self._telemetry.emit_telemetry_dropped(event, reason)
+                self.telemetry.emit_telemetry_dropped(event, reason)
             case Retry(reason=reason):
-                self._telemetry.emit_telemetry_refused(reason)
+                self.telemetry.emit_telemetry_refused(reason)
 
     def _ingest(
         self, request: Request, envelope: Envelope, deadline: float, trace: RequestTrace | None
     ) -> None:
-        refusal: Verdict | None = self._refusal()
-        if refusal is None and is_spam_referrer(request.referrer, self._tables.spam.value):
+        is_open = self._closing is None and self._directory.loaded and self.in_flight < self._max_in_flight
+        refusal: Verdict | None = None if is_open else self._refusal()
+        if is_open and is_spam_referrer(request.referrer, self._tables.spam.value):
             refusal = SPAM_REFERRER
         self.in_flight += 1
         domains = request.domains
@@ -284,10 +285,8 @@ class FrontActor(Actor):
         else:
             offered.reply(OVERLOADED)
 
-    def _refusal(self) -> Retry | None:
-        if self._closing is not None or not self._directory.loaded:
-            return NOT_READY
-        return OVERLOADED if self.in_flight >= self._max_in_flight else None
+    def _refusal(self) -> Retry:
+        return NOT_READY if self._closing is not None or not self._directory.loaded else OVERLOADED
 
     def _forget_settled(self) -> None:
         # At once, not with the next tick: what lives for a second is walked through by the garbage collector.

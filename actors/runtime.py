@@ -130,7 +130,7 @@ class Envelope:
     def expired(self, now: float) -> bool:
         """Say whether the work would be for nobody: the deadline has passed, or the asker has gone.
 
-        Not asked of an envelope without a deadline and a future.
+        Need not be asked of an envelope without a future: only a deadline can end that.
         """
         if self.future is not None and self.future.done():
             return True
@@ -550,8 +550,11 @@ class Cell:
         """Hand over what is left of the batch; on the second call, after the wait, nothing is."""
         batch: list[Envelope] = []
         for envelope in self._rest:
-            # Most have neither: not worth a call each.
-            if (envelope.deadline is None and envelope.future is None) or not envelope.expired(now):
+            if envelope.future is not None:
+                is_over = envelope.expired(now)
+            else:  # as most are: not worth a call each
+                is_over = envelope.deadline is not None and now >= envelope.deadline
+            if not is_over:
                 batch.append(envelope)
             else:
                 self._skip(envelope)

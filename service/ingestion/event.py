@@ -143,9 +143,9 @@ def run_steps(event: Event, context: Context) -> DropReason | None:
     """
     event.context = context
     request, shields = event.request, context.shields
-    reason = _drop_datacenter_ip(event, context)
-    if reason is None and event.ip_class is not None:
-        reason = _drop_threat_ip(event, context)
+    reason = None
+    if request.ip_class is not None or context.tables.addresses.value.in_use:
+        reason = _drop_datacenter_ip(event, context) or _drop_threat_ip(event, context)
     if reason is None and shields is not NO_SHIELDS:
         reason = (
             _drop_shield_rule_hostname(event, context)

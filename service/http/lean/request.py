@@ -25,7 +25,6 @@ MAX_HEADERS: Final = 100
 """aiohttp takes 128."""
 MAX_BODY_BYTES: Final = 16_384
 """A longer body is foreign. An event with long properties fits in; the limits of the API are far higher."""
-MAX_LENGTH_DIGITS: Final = len(str(MAX_BODY_BYTES))
 
 _HEAD_END: Final = b"\r\n\r\n"
 _BRACE: Final = b"{"
@@ -57,10 +56,11 @@ _READ: Final = (
 )
 # Those with which a request is never plain.
 _FOREIGN: Final = ("Expect", "Proxy-Connection", "Sec-WebSocket-Key1", "Transfer-Encoding", "Upgrade")
+_NEVER_PLAIN: Final = ""
 _NAMES: Final = {
-    spelling.encode(): name.lower() for name in (*_READ, *_FOREIGN) for spelling in (name, name.lower())
+    **{spelling.encode(): name.lower() for name in _READ for spelling in (name, name.lower())},
+    **{spelling.encode(): _NEVER_PLAIN for name in _FOREIGN for spelling in (name, name.lower())},
 }
-_FOREIGN_NAMES: Final = frozenset(name.lower() for name in _FOREIGN)
 
 
 NO_HEAD: Final = Head({}, 0)
@@ -125,7 +125,9 @@ class PlainReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a header; called by the parser."""
         known = _NAMES.get(name) or _NAMES.get(name.lower())
-        if known is None:
+        if not known:
+            if known == _NEVER_PLAIN:
+                self._is_plain = False
             return
         headers = self._headers
         if known in headers:
@@ -159,18 +161,14 @@ class PlainReader:
             self._is_plain, self._head_complete, self._complete = True, False, False
         if found < 0:
             return self._read_part(data, start)
-        if (
-            end - start > MAX_HEAD_BYTES
-            or not data.startswith(REQUEST_LINE, start)
-            or not self._feed(lines[self._fed :])
-        ):
+        size = end - start
+        if size > MAX_HEAD_BYTES or not lines.startswith(REQUEST_LINE) or not self._feed(lines[self._fed :]):
             return FOREIGN
-        length = self._plain_length(data, start, end)
+        length = self._plain_length(lines)
         if length < 0:
             return FOREIGN
         self.head, self._lines = Head(self._headers, length), lines
-        self._fed = end - start
-        self._size = self._fed + length
+        self._fed, self._size = size, size + length
         return self._read_body(data, start)
 
     def _read_known(self, lines: bytes, data: bytes, end: int) -> int:
@@ -194,21 +192,22 @@ class PlainReader:
         self._fed = size
         return FOREIGN if self._head_complete else INCOMPLETE
 
-    def _plain_length(self, data: bytes, start: int, end: int) -> int:
-        """Give the length of the body; ``FOREIGN`` when the head is not plain."""
+    def _plain_length(self, lines: bytes) -> int:
+        """Give the length of the body; ``FOREIGN`` when the head, of these lines, is not plain."""
         headers = self._headers
         length = headers.get("content-length", "")
         if (
             not self._head_complete
             or not self._is_plain
             or "host" not in headers
-            or not (length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS)
-            or data.count(b"\n", start, end) > MAX_HEADERS
-            or not _FOREIGN_NAMES.isdisjoint(headers)
+            or not (length.isascii() and length.isdigit())
             or ("connection" in headers and headers["connection"].lower() not in _CONNECTIONS)
+            or lines.count(b"\n") > MAX_HEADERS
         ):
             return FOREIGN
-        return FOREIGN if int(length) > MAX_BODY_BYTES else int(length)
+        # llhttp has looked at it, too: it has no more digits than fit into 64 bits.
+        size = int(length)
+        return size if size <= MAX_BODY_BYTES else FOREIGN
 
     def _read_body(self, data: bytes, start: int) -> int:
         end = start + self._size
