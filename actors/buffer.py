@@ -329,7 +329,7 @@ class BufferActor(Actor):
         self._inserting = True
         if head.trace is None and self._tracing is not None:
             head.trace = self._tracing.begin_block()  # of an earlier life
-        envelope = Envelope(Insert(head.segment, head.trigger, head.entries, head.trace), future)
+        envelope = Envelope(Insert(head.segment, head.trigger, head.entries, head.trace), future, None)
         if not self._inserter.offer(envelope):
             envelope.fail(MailboxFull("the inserter takes no block"))
 

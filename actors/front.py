@@ -30,7 +30,7 @@ from service.ingestion.verdict import (
     Verdict,
 )
 from service.telemetry import Telemetry
-from service.tracing.records import RequestTrace, SiteTrace
+from service.tracing.records import RequestTrace
 
 MAX_REMEMBERED_RESULTS: Final = 16_384
 
@@ -71,29 +71,13 @@ class Offered(Envelope):
     Whatever answers it, the request gets a verdict, and only the first one.
     """
 
-    __slots__ = ("_front", "_gathering", "_index", "_sender", "settled")
-
-    def __init__(
-        self,
-        event: Event,
-        deadline: float,
-        trace: SiteTrace | None,
-        front: "FrontActor",
-        sender: Envelope,
-        gathering: Gathering | None,
-        index: int,
-    ) -> None:
-        # By itself and not by the base: this is for every event.
-        self.message = Offer(event, trace)
-        self.future = None
-        self.deadline = deadline
-        self._front = front
-        self._sender = sender
-        self._gathering = gathering
-        """None for the event of a request for one domain."""
-        self._index = index
-        self.settled = False
-        """Whether the request has its verdict."""
+    front: "FrontActor"
+    sender: Envelope
+    gathering: Gathering | None
+    """None for the event of a request for one domain."""
+    index: int
+    settled: bool = False
+    """Whether the request has its verdict."""
 
     @property
     def is_ask(self) -> bool:
@@ -105,19 +89,19 @@ class Offered(Envelope):
         if self.settled:
             return
         self.settled = True
-        event, trace, gathering = self.message.event, self.message.trace, self._gathering
+        event, trace, gathering = self.message.event, self.message.trace, self.gathering
         if trace is not None:
             trace.settle(value)
         if value is BUFFERED:
-            self._front.telemetry.emit_telemetry_buffered(event)
+            self.front.telemetry.emit_telemetry_buffered(event)
         else:
-            self._front.count(event, value)
+            self.front.count(event, value)
         if gathering is None:
-            self._front.in_flight -= 1
-            self._sender.reply(_result_of_one(event.domain, value))
-        elif (outcomes := gathering.add(self._index, value)) is not None:
-            self._front.in_flight -= 1
-            self._sender.reply(BuildResult(outcomes))
+            self.front.in_flight -= 1
+            self.sender.reply(_result_of_one(event.domain, value))
+        elif (outcomes := gathering.add(self.index, value)) is not None:
+            self.front.in_flight -= 1
+            self.sender.reply(BuildResult(outcomes))
 
     def fail(self, error: BaseException) -> None:
         """Turn an error of the actor system into a verdict."""
@@ -158,19 +142,12 @@ class Batch:
 class BatchItem(Envelope):
     """Stands for the sender of one request of a batch."""
 
-    __slots__ = ("_batch", "_index")
-
-    def __init__(self, batch: Batch, index: int) -> None:
-        # By itself and not by the base: this is for every event of a batch.
-        self.message = None
-        self.future = None
-        self.deadline = None
-        self._batch = batch
-        self._index = index
+    batch: Batch
+    index: int
 
     def reply(self, value: Any) -> None:
         """Hand the result to the batch."""
-        self._batch.settle(self._index, value)
+        self.batch.settle(self.index, value)
 
 
 class FrontActor(Actor):
@@ -250,7 +227,7 @@ class FrontActor(Actor):
         for index, domain in enumerate(domains):
             event = Event(domain, request)
             site = trace.begin_event(domain, request) if trace is not None else None
-            offered = Offered(event, deadline, site, self, envelope, gathering, index)
+            offered = Offered(Offer(event, site), None, deadline, self, envelope, gathering, index)
             if refusal is not None:
                 offered.reply(refusal)
             else:
@@ -270,7 +247,7 @@ class FrontActor(Actor):
         # In the order of their times: back-dated events form the sessions they would have formed then.
         times = [request.timestamp for request in requests]
         for index in sorted(range(len(times)), key=times.__getitem__):
-            self._ingest(requests[index], BatchItem(batch, index), deadline, trace)
+            self._ingest(requests[index], BatchItem(None, None, None, batch, index), deadline, trace)
 
     def _offer(self, offered: Offered, domain: str) -> None:
         site_id = self._directory.by_domain.get(domain)

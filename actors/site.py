@@ -83,24 +83,13 @@ Repeats = dict[bytes, list[Envelope]]
 class Appending(Envelope):
     """Rows on their way to the buffer, whose answer or crash is the verdict of those who wait for them."""
 
-    __slots__ = ("_line", "_repeats", "_senders", "undo", "written")
-
-    def __init__(
-        self,
-        append: Append,
-        senders: Sequence[Envelope],
-        undo: Undo,
-        repeats: Repeats | None,
-        line: "deque[Appending]",
-    ) -> None:
-        super().__init__(append)
-        self._senders = senders
-        self._repeats = repeats
-        self._line = line
-        self.undo = undo
-        """What takes the changes of the sessions back."""
-        self.written: bool | None = None
-        """Whether the rows are durable; None until the buffer has answered."""
+    senders: Sequence[Envelope]
+    undo: Undo
+    """What takes the changes of the sessions back."""
+    repeats: Repeats | None
+    line: "deque[Appending]"
+    written: bool | None = None
+    """Whether the rows are durable; None until the buffer has answered."""
 
     @property
     def is_ask(self) -> bool:
@@ -129,18 +118,18 @@ class Appending(Envelope):
         self._answer(BUFFERED, REPEATED)
         # At once here too: kept until their site's next message, the rows of many sites are much to hold, and
         # to be looked at by the garbage collection.
-        if self._line and self._line[0] is self:
-            self._line.popleft()
+        if self.line and self.line[0] is self:
+            self.line.popleft()
 
     def _answer(self, verdict: Verdict, repeated: Verdict) -> None:
-        for sender in self._senders:
+        for sender in self.senders:
             sender.reply(verdict)
-        if self._repeats is not None and self.message.keys:
+        if self.repeats is not None and self.message.keys:
             for key in self.message.keys.values():
-                for sender in self._repeats.pop(key):
+                for sender in self.repeats.pop(key):
                     sender.reply(repeated)
         # At once, not with the site's next message: they hold requests, and so addresses.
-        self._senders = ()
+        self.senders = ()
 
 
 class SiteActor(Actor):
@@ -351,7 +340,8 @@ class SiteActor(Actor):
         assert self._sessions is not None, "entries come out of sessions"
         if self._unsettled is None:
             self._unsettled = deque()
-        appending = Appending(append, senders, self._sessions.take_undo(), self._repeats, self._unsettled)
+        undo = self._sessions.take_undo()
+        appending = Appending(append, None, None, senders, undo, self._repeats, self._unsettled)
         if not self._around.buffer.offer(appending):
             self._sessions.roll_back(appending.undo)
             appending.refuse(OVERLOADED)

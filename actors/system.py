@@ -280,7 +280,7 @@ class System:
         if self._is_late():
             return self._refused(request)
         future: asyncio.Future[BuildResult] = asyncio.get_running_loop().create_future()
-        self.offer(Envelope(Ingest(request, trace), future))
+        self.offer(Envelope(Ingest(request, trace), future, None))
         return await future
 
     async def build_and_buffer_batch(
@@ -292,7 +292,7 @@ class System:
         """
         future: asyncio.Future[list[BuildResult]] = asyncio.get_running_loop().create_future()
         message = IngestBatch(requests, trace)
-        if self._is_late() or not self._tree["front"].offer(Envelope(message, future)):
+        if self._is_late() or not self._tree["front"].offer(Envelope(message, future, None)):
             return [self._refused(request) for request in requests]
         return await future
 

@@ -50,7 +50,7 @@ class Relay(Actor):
         """Pass on; the answer comes by a callback, not by a wait."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda done: envelope.reply(done.result()))
-        self._next.offer(Envelope(envelope.message, answer))
+        self._next.offer(Envelope(envelope.message, answer, None))
 
 
 async def tell_singly(echo: Ref[Any]) -> None:

@@ -17,7 +17,6 @@ from actors.runtime import BATCH_MAX, Actor, Envelope, Pace
 from actors.supervision import ChildSpec, Supervisor
 from actors.system import SystemSettings
 from service.clickhouse.store import Block
-from service.ingestion.request import Request
 from service.ingestion.user_agent import Detection, UserAgents
 from service.ingestion.verdict import BUFFERED, Retry, RetryReason, Verdict
 from tests.support.memory_store import MemoryStore
@@ -88,9 +87,7 @@ def test_the_wait_lies_between_the_fastest_and_the_slowest_turn(
 class Asked(Envelope):
     """A request whose answer is kept in a list."""
 
-    def __init__(self, request: Request, answers: list[Verdict]) -> None:
-        super().__init__(Ingest(request))
-        self._answers = answers
+    answers: list[Verdict]
 
     @property
     def is_ask(self) -> bool:
@@ -100,7 +97,7 @@ class Asked(Envelope):
     def reply(self, value: object) -> None:
         """Keep the verdict."""
         assert isinstance(value, BuildResult)
-        self._answers += verdicts(value)
+        self.answers += verdicts(value)
 
 
 async def test_under_a_flood_all_is_taken_or_refused_and_what_is_taken_is_stored(tmp_path: Path) -> None:
@@ -111,7 +108,7 @@ async def test_under_a_flood_all_is_taken_or_refused_and_what_is_taken_is_stored
         while not early:
             for _ in range(BATCH_MAX * 3):
                 sent += 1
-                running.system.offer(Asked(running.request(visitor=sent % 50), answers))
+                running.system.offer(Asked(Ingest(running.request(visitor=sent % 50)), None, None, answers))
             early += running.system.turns_away()
             await asyncio.sleep(0)
         await until(lambda: len(answers) == sent)
@@ -138,8 +135,8 @@ async def test_the_line_of_one_site_is_not_the_line_of_another(tmp_path: Path) -
         for number in range(ROUNDS):
             for each in range(EACH_ROUND):  # fewer than the door takes in a turn: there is no line before it
                 request = running.request("loud.example", user_agent=f"Browser/{number}.{each}")
-                running.system.offer(Asked(request, loud))
-            running.system.offer(Asked(running.request("quiet.example"), quiet))
+                running.system.offer(Asked(Ingest(request), None, None, loud))
+            running.system.offer(Asked(Ingest(running.request("quiet.example")), None, None, quiet))
             await asyncio.sleep(0)
         await until(lambda: len(loud) == ROUNDS * EACH_ROUND and len(quiet) == ROUNDS)
         assert set(loud) == {BUFFERED, OVERLOADED}

@@ -200,7 +200,7 @@ async def test_late_reply_is_ignored() -> None:
 
 def test_a_tell_needs_no_answer() -> None:
     """Answering a message without an asker does nothing."""
-    envelope = Envelope("x")
+    envelope = Envelope("x", None, None)
     envelope.reply("y")
     envelope.fail(ActorStopped("z"))
 

@@ -82,29 +82,15 @@ class Surroundings(Struct, kw_only=True):
 class Exchange(Envelope):
     """A request on its way, and the place of its answer; whatever answers it, only the first counts."""
 
-    __slots__ = ("_began", "_connection", "_given_id", "_is_last", "_trace", "answer")
-
-    def __init__(
-        self,
-        connection: "LeanConnection",
-        understood: Request | Refusal,
-        began: int,
-        trace: RequestTrace | None,
-        given_id: str | None,
-        *,
-        is_last: bool,
-    ) -> None:
-        # By itself and not by the base: this is for every request.
-        self.message = None if isinstance(understood, Refusal) else Ingest(understood, trace)
-        self.future = None
-        self.deadline = None
-        self._began = began
-        self._trace = trace
-        self._connection = connection
-        self._given_id = given_id
-        self._is_last = is_last
-        self.answer: bytes | None = None
-        """The response, once there is one."""
+    connection: "LeanConnection"
+    began: int
+    """On the clock of who watches."""
+    trace: RequestTrace | None
+    given_id: str | None
+    """The request id that the sender sent."""
+    is_last: bool
+    answer: bytes | None = None
+    """The response, once there is one."""
 
     @property
     def is_ask(self) -> bool:
@@ -114,7 +100,7 @@ class Exchange(Envelope):
     def reply(self, value: Any) -> None:
         """Answer with what became of the request."""
         result: BuildResult = value
-        self.settle(self._connection.around.intake.reply(result), outcomes=result.outcomes)
+        self.settle(self.connection.around.intake.reply(result), outcomes=result.outcomes)
 
     def fail(self, error: Exception) -> None:
         """Turn an error into an answer: of the actor system, or a bug of ours, which is logged."""
@@ -128,35 +114,33 @@ class Exchange(Envelope):
     def settle(self, reply: Reply, *, cors: bool = True, outcomes: Outcomes = ()) -> None:
         """Note the answer."""
         if self.answer is None:
-            around, watch = self._connection.around, self._connection.around.watch
-            self.answer = around.replies.encode(
-                reply, given_id=self._given_id, cors=cors, close=self._is_last
-            )
+            around, watch = self.connection.around, self.connection.around.watch
+            self.answer = around.replies.encode(reply, given_id=self.given_id, cors=cors, close=self.is_last)
             if watch is not None:
                 ended = watch.now()
-                took_ns = ended - self._began
+                took_ns = ended - self.began
                 is_sampled = watch.draw() < watch.ratio
-                if reply is OK and self._trace is None and took_ns <= watch.slow_ns:
+                if reply is OK and self.trace is None and took_ns <= watch.slow_ns:
                     watch.note_plain(took_ns)
                     if is_sampled and self.message is not None:
-                        watch.keep_plain(self.message.request, began=self._began, ended=ended)
+                        watch.keep_plain(self.message.request, began=self.began, ended=ended)
                 else:
                     self._end_watch(watch, reply.status, outcomes, is_sampled=is_sampled)
-            self._connection.go_on()
+            self.connection.go_on()
 
     def _end_watch(self, watch: Watch, status: int, outcomes: Outcomes, *, is_sampled: bool) -> None:
-        self._trace = watch.end(
-            self._trace,
+        self.trace = watch.end(
+            self.trace,
             status,
-            began=self._began,
+            began=self.began,
             request=None if self.message is None else self.message.request,
             outcomes=outcomes,
             is_sampled=is_sampled,
         )
 
     def _log_bug(self, error: Exception) -> None:
-        if self._trace is not None:
-            self._trace.make_current()
+        if self.trace is not None:
+            self.trace.make_current()
         log.error("A request ended in a bug of ours", exc_info=error)
 
 
@@ -379,7 +363,7 @@ class LeanConnection(asyncio.Protocol):
             sender, head.peer = around.intake.meet(head.headers.get, peer), peer
             head.sender = sender
         self._body_until = None
-        self._is_last = head.closes or not isinstance(body, bytes)
+        self._is_last = head.closes or type(body) is not bytes
         began, trace, watch = 0, None, around.watch
         if watch is not None:
             began = watch.now()
@@ -388,14 +372,13 @@ class LeanConnection(asyncio.Protocol):
         else:
             understood = around.intake.understand(sender, body)
         if watch is not None:
-            traceparent = head.headers.get("traceparent")
             is_for_several = type(understood) is Request and len(understood.domains) > 1
-            if traceparent is not None or is_for_several:
-                trace = watch.begin(traceparent, peer, began=began, is_for_several=is_for_several)
-        given_id = head.headers.get("x-request-id")
-        exchange = Exchange(self, understood, began, trace, given_id, is_last=self._is_last)
+            if head.traceparent is not None or is_for_several:
+                trace = watch.begin(head.traceparent, peer, began=began, is_for_several=is_for_several)
+        message = Ingest(understood, trace) if type(understood) is Request else None
+        exchange = Exchange(message, None, None, self, began, trace, head.request_id, self._is_last)
         self._waiting.append(exchange)
-        if isinstance(understood, Refusal):
+        if type(understood) is Refusal:
             exchange.settle(understood.reply, cors=understood.cors)
         else:
             around.system.offer(exchange)

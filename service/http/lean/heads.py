@@ -9,6 +9,8 @@ remembered for longer than two turns after it came last: ``turn`` is called from
 from collections.abc import Mapping
 from typing import Final
 
+from msgspec import Struct
+
 from service.http.intake import Sender
 
 MAX_HEADS: Final = 4096
@@ -23,22 +25,32 @@ _OF_ONE_REQUEST: Final = frozenset({"traceparent", "x-idempotency-key", "x-reque
 """A head with one of these never comes again."""
 
 
-class Head:
+class Head(Struct, eq=False, gc=False):
     """What the head of a plain request says."""
 
-    __slots__ = ("closes", "headers", "length", "peer", "sender")
+    headers: Mapping[str, str]
+    """Those that are looked at, by their lower-case names, as aiohttp decodes them."""
+    length: int
+    """Bytes of the body."""
+    closes: bool = False
+    """Whether the sender wants the connection closed after the answer."""
+    traceparent: str | None = None
+    request_id: str | None = None
+    sender: Sender | None = None
+    """What it says of who sent it; None until somebody asked."""
+    peer: str = ""
+    """The peer for which ``sender`` is true."""
 
-    def __init__(self, headers: Mapping[str, str], length: int) -> None:
-        self.headers = headers
-        """Those that are looked at, by their lower-case names, as aiohttp decodes them."""
-        self.length = length
-        """Bytes of the body."""
-        self.closes = "connection" in headers and headers["connection"].lower() == "close"
-        """Whether the sender wants the connection closed after the answer."""
-        self.sender: Sender | None = None
-        """What it says of who sent it; None until somebody asked."""
-        self.peer = ""
-        """The peer for which ``sender`` is true."""
+
+def make_head(headers: Mapping[str, str], length: int) -> Head:
+    """Give the head with these headers."""
+    return Head(
+        headers,
+        length,
+        "connection" in headers and headers["connection"].lower() == "close",
+        headers.get("traceparent"),
+        headers.get("x-request-id"),
+    )
 
 
 class Heads:

@@ -13,7 +13,7 @@ from typing import Final
 
 import httptools
 
-from service.http.lean.heads import Head, Heads
+from service.http.lean.heads import Head, Heads, make_head
 
 INCOMPLETE: Final = 0
 FOREIGN: Final = -1
@@ -167,7 +167,7 @@ class PlainReader:
         length = self._plain_length(lines)
         if length < 0:
             return FOREIGN
-        self.head, self._lines = Head(self._headers, length), lines
+        self.head, self._lines = make_head(self._headers, length), lines
         self._fed, self._size = size, size + length
         return self._read_body(data, start)
 
