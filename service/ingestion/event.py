@@ -192,9 +192,17 @@ def describe_visit(event: Event) -> SessionAttributes:
     origin = find_origin(event.request, context.tables.sources)
     event.source, event.acquisition_channel = origin.source, origin.channel
     location, user_agent = event.location, event.user_agent
+    referrer, referrer_source, click_id, medium, source, campaign, content, term = origin.texts
     # In the order of the fields: names would take five times as long, for each visit.
     return SessionAttributes(
-        *origin.texts,
+        referrer,
+        referrer_source,
+        click_id,
+        medium,
+        source,
+        campaign,
+        content,
+        term,
         location.country_code,
         location.subdivision1_code,
         location.subdivision2_code,

@@ -80,11 +80,10 @@ class Heads:
 
     def remember(self, data: bytes, head: Head) -> None:
         """Remember a head when it comes for the second time, unless it is long or cannot come again."""
-        if len(data) > MAX_REMEMBERED_BYTES or not _OF_ONE_REQUEST.isdisjoint(head.headers):
-            return
         met, name = self._met, hash(data)
         if name in met:
-            self._put(data, head)
+            if len(data) <= MAX_REMEMBERED_BYTES and _OF_ONE_REQUEST.isdisjoint(head.headers):
+                self._put(data, head)
             return
         if len(met) >= MAX_MET:
             met.clear()
