@@ -92,10 +92,7 @@ class Offered(Envelope):
         event, trace, gathering = self.message.event, self.message.trace, self.gathering
         if trace is not None:
             trace.settle(value)
-        if value is BUFFERED:
-            self.front.telemetry.emit_telemetry_buffered(event)
-        else:
-            self.front.count(event, value)
+        self.front.count(event, value)
         if gathering is None:
             self.front.in_flight -= 1
             self.sender.reply(_result_of_one(event.domain, value))
@@ -170,7 +167,7 @@ class FrontActor(Actor):
     ) -> None:
         self._directory = directory
         self._tables = tables
-        self.telemetry = telemetry
+        self._telemetry = telemetry
         self._find_site = find_site
         self._max_in_flight = max_in_flight
         self._ask_timeout_s = ask_timeout_s
@@ -203,16 +200,19 @@ class FrontActor(Actor):
             self._closing.reply(None)
 
     def count(self, event: Event, verdict: Verdict) -> None:
-        """Count one verdict; every other one than ``BUFFERED`` passes here exactly once."""
+        """Count one verdict; every verdict passes here exactly once."""
+        if verdict is BUFFERED:
+            self._telemetry.emit_telemetry_buffered(event)
+            return
         match verdict:
             case Buffered():
-                self.telemetry.emit_telemetry_buffered(event)
+                self._telemetry.emit_telemetry_buffered(event)
             case Repeated():
-                self.telemetry.emit_telemetry_repeated()
+                self._telemetry.emit_telemetry_repeated()
             case Dropped(reason=reason):
-                self.telemetry.emit_telemetry_dropped(event, reason)
+                self._telemetry.emit_telemetry_dropped(event, reason)
             case Retry(reason=reason):
-                self.telemetry.emit_telemetry_refused(reason)
+                self._telemetry.emit_telemetry_refused(reason)
 
     def _ingest(
         self, request: Request, envelope: Envelope, deadline: float, trace: RequestTrace | None
