@@ -110,6 +110,14 @@ def test_a_head_that_is_not_plain_is_not_remembered() -> None:
     assert len(heads) == 0
 
 
+@pytest.mark.parametrize("digits", [6, 5000])
+def test_a_length_of_many_digits_is_left_to_aiohttp(digits: int) -> None:
+    """Leading zeros are allowed, in any number."""
+    length = str(len(EVENT)).rjust(digits, "0")
+    request = f"POST /api/event HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode() + EVENT
+    assert PlainReader(Heads()).read(request, 0) == FOREIGN
+
+
 def test_two_turns_forget_what_does_not_come_again() -> None:
     """A head that comes in between stays."""
     heads, head = Heads(), Head({}, 0)

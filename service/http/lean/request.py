@@ -25,6 +25,8 @@ MAX_HEADERS: Final = 100
 """aiohttp takes 128."""
 MAX_BODY_BYTES: Final = 16_384
 """A longer body is foreign. An event with long properties fits in; the limits of the API are far higher."""
+MAX_LENGTH_DIGITS: Final = len(str(MAX_BODY_BYTES))
+"""llhttp takes any number of leading zeros, and ``int`` does not."""
 
 _HEAD_END: Final = b"\r\n\r\n"
 _BRACE: Final = b"{"
@@ -200,12 +202,11 @@ class PlainReader:
             not self._head_complete
             or not self._is_plain
             or "host" not in headers
-            or not (length.isascii() and length.isdigit())
+            or not (length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS)
             or ("connection" in headers and headers["connection"].lower() not in _CONNECTIONS)
             or lines.count(b"\n") > MAX_HEADERS
         ):
             return FOREIGN
-        # llhttp has looked at it, too: it has no more digits than fit into 64 bits.
         size = int(length)
         return size if size <= MAX_BODY_BYTES else FOREIGN
 
