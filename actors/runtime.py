@@ -107,6 +107,10 @@ class Envelope(Struct, eq=False):
     deadline: float | None
     """On the clock of the running loop (loop.time()), in seconds; None: the asker waits to the end."""
 
+    def __repr__(self) -> str:
+        """Name the kind, never the contents: asyncio logs the owner of a callback that fails."""
+        return f"<{type(self).__name__}>"
+
     @property
     def is_ask(self) -> bool:
         """Say whether somebody is told what becomes of the message; if not, its loss is a dead letter.

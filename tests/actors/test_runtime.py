@@ -198,6 +198,16 @@ async def test_late_reply_is_ignored() -> None:
     assert await future == "first"
 
 
+def test_an_envelope_shows_nothing_of_its_message() -> None:
+    """It may hold an address, and whatever is shown can get into a log."""
+    assert repr(Envelope("203.0.113.7", None, None)) == "<Envelope>"
+    assert repr(Asking("203.0.113.7", None, None)) == "<Asking>"
+
+
+class Asking(Envelope):
+    """An envelope of another kind."""
+
+
 def test_a_tell_needs_no_answer() -> None:
     """Answering a message without an asker does nothing."""
     envelope = Envelope("x", None, None)
