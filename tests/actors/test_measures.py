@@ -8,6 +8,7 @@ import pytest
 
 from actors.buffer import BlockLimits
 from actors.condition import TRIED_AGAIN_S
+from actors.counters import FLUSH_INTERVAL_S
 from actors.mailbox import MailboxStatistics
 from actors.measures import MAX_MARKS, WaitWatch
 from actors.system import SLOW_TICK_EVERY, SystemSettings
@@ -133,11 +134,14 @@ async def test_waiting_for_clickhouse_loses_no_message(tmp_path: Path) -> None:
     settings = SystemSettings(tick_s=0.0001)
     async with running_system(tmp_path, store=Hanging(), settings=settings) as running:
         await running.send(running.request())
+        running.clock.now += FLUSH_INTERVAL_S  # the first ticks may have come before the event
         await began.wait()
         first = running.system._ticks
-        for slow_tick in range(30):
-            await until(lambda: running.system._ticks >= first + slow_tick * SLOW_TICK_EVERY)  # noqa: B023
-        goes_on.set()
+        try:
+            for slow_tick in range(30):
+                await until(lambda: running.system._ticks >= first + slow_tick * SLOW_TICK_EVERY)  # noqa: B023
+        finally:
+            goes_on.set()
         await running.system.stop(deadline_s=2.0)
         figures = read(running)
 
