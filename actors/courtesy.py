@@ -7,8 +7,8 @@ interpreter again after each system call of the loop.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Generator
+from typing import Final, TypeVar, cast
 
 from service.clock import stopwatch
 
@@ -18,6 +18,9 @@ LONGEST_REST: Final = 9.0
 """Times the work before it: a tenth of the time is left for it at the least."""
 SHORTEST_REST: Final = 0.25
 """Less is none."""
+
+
+R = TypeVar("R")
 
 
 class Courtesy:
@@ -49,6 +52,15 @@ class Courtesy:
         self._longest = self._longest / 2 if grown else min(max(self._longest * 2, 1.0), LONGEST_REST)
         self._waiting = waiting
         self._began = self._clock()
+
+    async def walk(self, steps: Generator[None, None, R]) -> R:
+        """Take the steps, give way after each, and give what they lead to."""
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast(R, end.value)
+            await self.give_way()
 
     async def give_way(self) -> None:
         """Let others go on, for as long as they need."""

@@ -10,7 +10,7 @@ actor's own (``service.insertion``).
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import ClassVar, TypeVar
@@ -24,7 +24,7 @@ from service.clickhouse.store import Block, ClickhouseStore
 from service.clock import Clock, stopwatch
 from service.errors import JournalError, StoreUnavailable
 from service.ingestion.rows import ClickhouseEvent, Entry
-from service.insertion import GrowingBlock, insert, note_sessions, retry
+from service.insertion import build_in_steps, insert, note_sessions, read_in_steps, retry
 from service.journal import Journal
 from service.progress import RowTable
 from service.quarantine import Quarantine
@@ -99,18 +99,14 @@ class InserterActor(Actor):
         if message.entries is None:
             await self._keep_to_rate(segment.records)
             data = await self._persist("read", lambda: asyncio.to_thread(self._journal.load, segment))
-            pieces: Iterable[Sequence[Entry]] = self._journal.decode(segment, data)
+            steps = read_in_steps(self._journal, segment, data, message.trigger)
         else:
-            pieces = _cut(message.entries)
-        growing = GrowingBlock()
+            steps = build_in_steps(segment.id, message.trigger, _cut(message.entries))
         self._courtesy.begin(self._status.events_waiting)
-        for entries in pieces:
-            growing.add(entries)
-            await self._courtesy.give_way()
-        block = growing.finish(segment.id, message.trigger)
+        block = await self._courtesy.walk(steps)
         result = await self._insert(block, segment, message.trace)
         rows = list(block.events)
-        del block, growing
+        del block, steps
         await _let_go(rows)
         return result
 

@@ -11,8 +11,8 @@ the other way round.
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Collection, Generator, Iterable, Sequence
+from typing import Final, cast
 
 from msgspec import Struct, structs
 
@@ -20,13 +20,19 @@ from service.clickhouse.store import Block, BlockTrigger, ClickhouseStore
 from service.clock import Clock
 from service.errors import BlockRejected, JournalError
 from service.ingestion.request import ENGAGEMENT
-from service.ingestion.rows import ClickhouseEvent, Entry
-from service.ingestion.session import States
+from service.ingestion.rows import ClickhouseEvent, ClickhouseSession, Entry
+from service.ingestion.session import Visits
+from service.journal import Journal
 from service.progress import Fate, Part, Progress, RowTable
 from service.quarantine import Quarantine
+from service.segment import SegmentInfo
 from service.session_log import SessionLog
+from service.wire.entry import SkimmedEntry
+from service.wire.record import RecordError
 from service.wire.refused_row import RefusedRow
 
+PIECE_SESSIONS: Final = 200
+"""Reading the states of so many takes a millisecond."""
 MAX_SPLITS: Final = 2_000
 """Of one block. What is refused afterwards goes to the quarantine as it is, its good rows too.
 
@@ -106,26 +112,51 @@ class Retried(Struct, frozen=True):
 
 def build_block(block_id: str, trigger: BlockTrigger, entries: Sequence[Entry]) -> Block:
     """Give the block of a segment's entries: the same rows in the same order whenever it is asked for."""
-    growing = GrowingBlock()
-    growing.add(entries)
-    return growing.finish(block_id, trigger)
+    return run_through(build_in_steps(block_id, trigger, [entries]))
 
 
-class GrowingBlock:
-    """A block whose entries come piece by piece, in the order of their making."""
+Steps = Generator[None, None, Block]
+"""Work that gives a block in the end, cut into steps of a millisecond or so."""
 
-    def __init__(self) -> None:
-        self._events: list[ClickhouseEvent] = []
-        self._states = States()
 
-    def add(self, entries: Sequence[Entry]) -> None:
-        """Take the next entries."""
-        self._events += [entry.event for entry in entries]
-        self._states.note(entries)
+def build_in_steps(
+    block_id: str, trigger: BlockTrigger, pieces: Iterable[Sequence[Entry | SkimmedEntry]]
+) -> Steps:
+    """Do the same for entries that come piece by piece. Raises RecordError for a state that was skimmed."""
+    events: list[ClickhouseEvent] = []
+    sessions: list[tuple[int, ClickhouseSession]] = []
+    visits = Visits[Entry | SkimmedEntry]()
+    for entries in pieces:
+        events += [entry.event for entry in entries]
+        visits.note(entries)
+        yield
+    for place, (first, last) in enumerate(visits.ends(), start=1):
+        replaced = first.replaced if isinstance(first, Entry) else first.read_replaced()
+        session = last.session if isinstance(last, Entry) else last.read_session()
+        if replaced is not None:
+            sessions.append((-1, replaced))
+        if session is not None:
+            sessions.append((1, session))
+        if not place % PIECE_SESSIONS:
+            yield
+    return Block(id=block_id, trigger=trigger, events=events, sessions=sessions)
 
-    def finish(self, block_id: str, trigger: BlockTrigger) -> Block:
-        """Give it."""
-        return Block(id=block_id, trigger=trigger, events=self._events, sessions=self._states.rows())
+
+def read_in_steps(journal: Journal, segment: SegmentInfo, data: bytes, trigger: BlockTrigger) -> Steps:
+    """Give the block of a closed segment, read from what ``Journal.load`` gave."""
+    try:
+        return (yield from build_in_steps(segment.id, trigger, journal.skim(segment, data)))
+    except RecordError:  # in a state that was needed in the end
+        return (yield from build_in_steps(segment.id, trigger, journal.decode(segment, data)))
+
+
+def run_through(steps: Steps) -> Block:
+    """Take all steps at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast(Block, end.value)
 
 
 async def retry(store: ClickhouseStore, quarantine: Quarantine, ids: Collection[str]) -> Retried:

@@ -22,7 +22,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypeVar
 
 from msgspec import Struct, structs
 
@@ -44,13 +44,15 @@ from service.segment import (
 )
 from service.session_log import SESSION_LOG, SessionLog
 from service.wire import record
-from service.wire.entry import encode_records
+from service.wire.entry import EntryReader, SkimmedEntry, encode_records
 
 __all__ = ["LOCK_FILE", "Durability", "Journal", "JournalStatistics", "SegmentInfo"]
 
 Durability = Literal["memory", "os", "fsync"]
 
 LOCK_FILE: Final = "lock"
+
+E = TypeVar("E")
 
 Remember = Callable[[Iterable[bytes]], None]
 """Takes keys of idempotent senders that were found in records."""
@@ -194,26 +196,28 @@ class Journal:
         """Give the closed segments, also of an earlier process, that were not let go of yet; oldest first."""
         return list(self._closed.values())
 
-    def read(self, segment: SegmentInfo) -> list[Entry]:
-        """Give the entries of a closed segment in the order of their appends.
-
-        What has become unreadable is set aside. Raises JournalError when there is no such segment, or the
-        disk does not give it.
-        """
-        return [entry for piece in self.decode(segment, self.load(segment)) for entry in piece]
-
     def load(self, segment: SegmentInfo) -> bytes:
-        """Give what ``decode`` takes. Raises JournalError as ``read`` does.
+        """Give the bytes of a closed segment's records.
 
-        May be called from another thread while nobody lets go of that segment.
+        Raises JournalError when there is no such segment, or the disk does not give it. May be called from
+        another thread while nobody lets go of that segment.
         """
         return self._data(self._known(segment))
 
     def decode(self, segment: SegmentInfo, data: bytes) -> Iterator[list[Entry]]:
         """Give the entries of a closed segment piece by piece, and set aside what cannot be read."""
+        return self._decode(segment, data, EntryReader().read)
+
+    def skim(self, segment: SegmentInfo, data: bytes) -> Iterator[list[Entry | SkimmedEntry]]:
+        """Do the same without a look at session states: ``decode`` alone finds one that cannot be read."""
+        return self._decode(segment, data, EntryReader().skim)
+
+    def _decode(
+        self, segment: SegmentInfo, data: bytes, read: Callable[[record.Record], Sequence[E]]
+    ) -> Iterator[list[E]]:
         known = self._known(segment)
         records = 0
-        for entries, end, problem in decode_pieces(data):
+        for entries, end, problem in decode_pieces(data, read):
             records += len(entries)
             yield entries
             if problem:

@@ -16,9 +16,9 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct, structs
 
@@ -37,6 +37,11 @@ _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FILE_NAME: Final = re.compile(r"(\d{12,})-([0-9a-f]{32})\.gh")
 
 log: Final = logging.getLogger(__name__)
+
+
+E = TypeVar("E")
+Piece = tuple[list[E], int, str]
+"""Entries, the offset behind the last, and what is wrong there."""
 
 
 class SegmentInfo(Struct, frozen=True):
@@ -200,23 +205,25 @@ def decode_records(data: bytes) -> tuple[list[Entry], int, str]:
     """Give the entries that can be read, the offset behind the last, and what is wrong there, if anything."""
     entries: list[Entry] = []
     end, problem = 0, ""
-    for piece, piece_end, piece_problem in decode_pieces(data):
+    for piece, piece_end, piece_problem in decode_pieces(data, EntryReader().read):
         entries += piece
         end, problem = piece_end, piece_problem
     return entries, end, problem
 
 
-def decode_pieces(data: bytes) -> Iterator[tuple[list[Entry], int, str]]:
-    """Do the same step by step, for who must not hold the loop: some ``PIECE_ENTRIES`` at a time."""
+def decode_pieces(data: bytes, read: Callable[[record.Record], Sequence[E]]) -> Iterator[Piece[E]]:
+    """Do the same step by step, for who must not hold the loop: some ``PIECE_ENTRIES`` at a time.
+
+    ``read`` is what an ``EntryReader`` does with a record.
+    """
     offset, problem = 0, ""
-    reader = EntryReader()
     while offset < len(data) and not problem:
         found = record.read_records(data, offset, most=PIECE_ENTRIES)
-        entries: list[Entry] = []
+        entries: list[E] = []
         problem = found.problem or ""
         for written in found.records:
             try:
-                entries += reader.read(written)
+                entries += read(written)
             except record.RecordError as error:
                 problem = str(error)
                 break

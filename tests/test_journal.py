@@ -25,7 +25,7 @@ from service.journal import Durability, Journal, SegmentInfo
 from service.progress import Fate, Part, RowTable
 from service.wire import record
 from service.wire.entry import encode_records
-from tests.support.entries import encode_alone, make_entry
+from tests.support.entries import encode_alone, make_entry, read_segment
 
 ROOT = Path(__file__).parents[1]
 NOW = 1_795_000_000.25
@@ -67,7 +67,7 @@ def rotated(journal: Journal) -> SegmentInfo:
 
 def stored(journal: Journal) -> list[Entry]:
     """All entries of all closed segments."""
-    return [entry for segment in journal.pending() for entry in journal.read(segment)]
+    return [entry for segment in journal.pending() for entry in read_segment(journal, segment)]
 
 
 def reopened(folder: Path) -> list[Entry]:
@@ -87,7 +87,7 @@ class TestSegments:
 
         segment = rotated(journal)
 
-        assert journal.read(segment) == [ONE, TWO, THREE]
+        assert read_segment(journal, segment) == [ONE, TWO, THREE]
         assert journal.pending() == [segment]
 
     @pytest.mark.parametrize("durability", ["memory", "os"])
@@ -137,7 +137,7 @@ class TestSegments:
         assert journal.statistics().bytes == 0
         assert list(folder.glob("*.gh")) == []
         with pytest.raises(JournalError, match="There is no closed segment"):
-            journal.read(segment)
+            read_segment(journal, segment)
 
     def test_statistics(self, folder: Path) -> None:
         """The figures cover closed and open segments."""
@@ -294,7 +294,7 @@ class TestDamage:
         with contextlib.closing(journal):
             [segment] = journal.pending()
             assert segment.records == 3
-            assert journal.read(segment) == [ONE, TWO, THREE]
+            assert read_segment(journal, segment) == [ONE, TWO, THREE]
             assert found == journal.keys(segment) == [key]
 
     def test_changed_byte(self, folder: Path) -> None:
@@ -383,8 +383,8 @@ class TestDamage:
         journal = open_journal(folder)
         [segment] = journal.pending()
 
-        assert journal.read(segment) == [ONE]
-        assert journal.read(segment) == [ONE]
+        assert read_segment(journal, segment) == [ONE]
+        assert read_segment(journal, segment) == [ONE]
         aside = (folder / "damaged" / segment.file_name).read_bytes()
         assert aside[record.HEADER_BYTES :] == record.frame(b"no entry")
 
@@ -413,7 +413,7 @@ class TestFullDisk:
         append(journal, ONE)
         segment = rotated(journal)
 
-        assert journal.read(segment) == [ONE, ONE]
+        assert read_segment(journal, segment) == [ONE, ONE]
         journal.remove(segment)
         append(journal, ONE)
 
@@ -468,7 +468,7 @@ class TestFullDisk:
         ):
             append(journal, THREE)
 
-        assert journal.read(rotated(journal)) == [ONE]
+        assert read_segment(journal, rotated(journal)) == [ONE]
         append(journal, THREE)
         journal.close()
         assert reopened(folder) == [ONE, THREE]
@@ -599,10 +599,10 @@ class TestSync:
         with pytest.raises(JournalError, match="takes nothing more"):
             append(journal, THREE)
 
-        assert journal.read(rotated(journal)) == [ONE]
+        assert read_segment(journal, rotated(journal)) == [ONE]
         append(journal, THREE)
         await journal.sync()
-        assert journal.read(rotated(journal)) == [THREE]
+        assert read_segment(journal, rotated(journal)) == [THREE]
 
     async def test_failure_of_the_first(self, folder: Path) -> None:
         """A failed sync of a block's first records needs no rotate: the next append begins anew."""
@@ -615,7 +615,7 @@ class TestSync:
         append(journal, TWO)
         await journal.sync()
 
-        assert journal.read(rotated(journal)) == [TWO]
+        assert read_segment(journal, rotated(journal)) == [TWO]
         assert journal.pending()[0].records == 1
 
     async def test_rotate_before_the_sync_returns(self, folder: Path) -> None:
@@ -714,7 +714,7 @@ class JournalModel(RuleBasedStateMachine):
     @invariant()
     def same(self) -> None:
         """The journal holds what the lists hold."""
-        assert [self.journal.read(segment) for segment in self.journal.pending()] == self.closed
+        assert [read_segment(self.journal, segment) for segment in self.journal.pending()] == self.closed
         files = list(self.folder.glob("*.gh"))
         assert len(files) == len(self.closed) + bool(self.open) == self.journal.statistics().segments
         assert sum(path.stat().st_size for path in files) == self.journal.statistics().bytes

@@ -19,7 +19,7 @@ from service.journal import Journal, SegmentInfo
 from service.session_log import SESSION_LOG
 from service.session_recovery import recover_memories
 from service.wire.snapshot import decode_memory
-from tests.support.entries import make_entry
+from tests.support.entries import make_entry, read_segment
 
 START = 1_795_000_000
 PLAIN = make_entry()
@@ -70,7 +70,7 @@ class Life:
 
     def finish(self, segment: SegmentInfo, *, delete: bool = True) -> None:
         """Do what follows when a block is stored."""
-        block = build_block(segment.id, BlockTrigger.AGE, self.journal.read(segment))
+        block = build_block(segment.id, BlockTrigger.AGE, read_segment(self.journal, segment))
         assert self.journal.sessions is not None
         note_sessions(self.journal.sessions, block)
         if delete:

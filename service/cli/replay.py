@@ -14,7 +14,7 @@ from service.cli.stores import open_clickhouse, open_journal, open_keys, open_qu
 from service.clickhouse.store import Block, BlockTrigger, ClickhouseStore
 from service.clock import wall
 from service.config import Config
-from service.insertion import build_block, insert_whole, note_sessions, take_apart
+from service.insertion import insert_whole, note_sessions, read_in_steps, run_through, take_apart
 from service.journal import Journal
 from service.progress import RowTable
 from service.segment import SegmentInfo
@@ -87,7 +87,7 @@ async def _attempts(
     loop = asyncio.get_running_loop()
 
     def build(segment: SegmentInfo) -> Block:
-        return build_block(segment.id, BlockTrigger.REPLAY, journal.read(segment))
+        return run_through(read_in_steps(journal, segment, journal.load(segment), BlockTrigger.REPLAY))
 
     async def attempt(segment: SegmentInfo) -> tuple[SegmentInfo, Block, bool]:
         block = await loop.run_in_executor(reader, build, segment)

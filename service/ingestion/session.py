@@ -9,12 +9,12 @@ the session that covers its time, and changes nothing else of it.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec.structs import replace
 
 from service.ingestion.event import PAGEVIEW, Event, describe_visit
-from service.ingestion.rows import ClickhouseSession, Entry
+from service.ingestion.rows import ClickhouseEvent, ClickhouseSession
 
 SESSION_LIFETIME_S: Final = 31 * 60
 """A session is continued until this much time has passed since its last change: 30:59 is still in time."""
@@ -143,46 +143,47 @@ def join_late(session: ClickhouseSession, event: Event) -> ClickhouseSession:
     )
 
 
-def coalesce(entries: Iterable[Entry]) -> list[tuple[int, ClickhouseSession]]:
-    """Give the session rows of one block as (sign, state), at most one −1 and one +1 for each session.
+class Written(Protocol):
+    """An entry, whether or not its states have been read."""
+
+    @property
+    def event(self) -> ClickhouseEvent:
+        """Its row, which names the session."""
+
+    @property
+    def session(self) -> object | None:
+        """None when it wrote no state."""
+
+
+W = TypeVar("W", bound=Written)
+
+
+class Visits(Generic[W]):
+    """Coalesces the session rows of a block, whose entries may come piece by piece.
 
     Within a block a −1 row takes back the +1 row before it, so only the first state that was replaced and the
-    last one that replaced it are left; every sum over sign × figure stays as it was. Entries must be in the
-    order of their making.
+    last one that replaced it are left; every sum over sign × figure stays as it was.
     """
-    states = States()
-    states.note(entries)
-    return states.rows()
 
-
-class States:
-    """What ``coalesce`` leaves of each session of a block, for entries that come piece by piece."""
-
-    __slots__ = ("_after", "_before")
+    __slots__ = ("_first", "_last")
 
     def __init__(self) -> None:
-        self._before: dict[int, ClickhouseSession | None] = {}
-        self._after: dict[int, ClickhouseSession] = {}
+        self._first: dict[int, W] = {}
+        self._last: dict[int, W] = {}
 
-    def note(self, entries: Iterable[Entry]) -> None:
+    def note(self, entries: Iterable[W]) -> None:
         """Take the next entries, in the order of their making."""
-        before, after = self._before, self._after
+        first, last = self._first, self._last
         for entry in entries:
-            session = entry.session
-            if session is not None:
-                session_id = session.session_id
-                if session_id not in before:
-                    before[session_id] = entry.replaced
-                after[session_id] = session
+            if entry.session is not None:
+                session_id = entry.event.session_id
+                if session_id not in first:
+                    first[session_id] = entry
+                last[session_id] = entry
 
-    def rows(self) -> list[tuple[int, ClickhouseSession]]:
-        """Give the session rows of all of them."""
-        rows: list[tuple[int, ClickhouseSession]] = []
-        for replaced, session in zip(self._before.values(), self._after.values(), strict=True):
-            if replaced is not None:
-                rows.append((-1, replaced))
-            rows.append((1, session))
-        return rows
+    def ends(self) -> Iterable[tuple[W, W]]:
+        """Give the first and the last entry that wrote a state, of each session in the order of the first."""
+        return zip(self._first.values(), self._last.values(), strict=True)
 
 
 def _stays_bounce(session: ClickhouseSession, event: Event, pageviews: int) -> bool:

@@ -28,6 +28,7 @@ BATCH_BYTES: Final = 2**20
 """What is longer goes in several records: far below the limit of a record, far above most appends."""
 
 _Raw = msgspec.Raw
+_NIL: Final = _Raw(b"\xc0")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -70,6 +71,25 @@ def encode_entries(entries: Sequence[Entry]) -> bytes:
     return _encode(rows)
 
 
+class SkimmedEntry(msgspec.Struct, frozen=True, gc=False):
+    """An entry whose session states are still the bytes that they are in the journal.
+
+    A block holds many states of a visit, and all but the first and the last are never looked at.
+    """
+
+    event: ClickhouseEvent
+    replaced: msgspec.Raw | None
+    session: msgspec.Raw | None
+
+    def read_replaced(self) -> ClickhouseSession | None:
+        """Give the state that was replaced. Raises RecordError."""
+        return _read_state(self.replaced, self.event.attributes)
+
+    def read_session(self) -> ClickhouseSession | None:
+        """Give the new state. Raises RecordError."""
+        return _read_state(self.session, self.event.attributes)
+
+
 class EntryReader:
     """Reads the records of a segment; rows of a visit share one SessionAttributes, as when they were written.
 
@@ -89,8 +109,18 @@ class EntryReader:
             entries = [self._build(*row) for row in _decode_plain_entries(record.payload)]
         except _UNREADABLE:
             entries = [self._read_one(raw) for raw in split_batch(record.payload)]
-        if len(entries) != record.entries:
-            raise RecordError(f"the record is of {record.entries} entries, but {len(entries)} are in it")
+        _check_count(record, len(entries))
+        return entries
+
+    def skim(self, record: Record) -> Sequence[Entry | SkimmedEntry]:
+        """Give the entries of a record without a look at their states. Raises RecordError for all else."""
+        if record.entries is None:
+            return self.read(record)
+        try:
+            entries = [self._skim(*row) for row in _decode_skimmed_entries(record.payload)]
+        except _UNREADABLE:
+            return self.read(record)
+        _check_count(record, len(entries))
         return entries
 
     def _read_one(self, raw: msgspec.Raw) -> Entry:
@@ -105,6 +135,13 @@ class EntryReader:
             _event(*event[:-1], attributes),
             None if replaced is None else _session(*replaced, attributes),
             None if session is None else _session(*session, attributes),
+        )
+
+    def _skim(self, event: tuple[Any, ...], replaced: msgspec.Raw, session: msgspec.Raw) -> SkimmedEntry:
+        return SkimmedEntry(
+            _event(*event[:-1], self._attributes_of(event[-1])),
+            None if replaced == _NIL else replaced,
+            None if session == _NIL else session,
         )
 
     def _read_alone(self, payload: bytes) -> Entry:
@@ -137,6 +174,22 @@ class EntryReader:
 _event: Final[Any] = ClickhouseEvent
 _session: Final[Any] = ClickhouseSession
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def _check_count(record: Record, found: int) -> None:
+    if found != record.entries:
+        raise RecordError(f"the record is of {record.entries} entries, but {found} are in it")
+
+
+def _read_state(raw: msgspec.Raw | None, attributes: SessionAttributes) -> ClickhouseSession | None:
+    """Give the state of an entry whose event has these attributes. Raises RecordError."""
+    if raw is None:
+        return None
+    try:
+        state: ClickhouseSession = _session(*_decode_plain_state(raw), attributes)
+    except _UNREADABLE:
+        return decode_session(_completed(_decode_any(raw), list(astuple(attributes))))
+    return state
 
 
 def decode_entry(payload: bytes | msgspec.Raw) -> Entry:
@@ -260,10 +313,13 @@ def _decoder(kind: Any) -> Any:
 _EVENT_FIELDS: Final = _tuple_of(_plain(ClickhouseEvent))
 _STATE_FIELDS: Final = _tuple_of(_plain(ClickhouseSession))
 _BRIEF_STATE_FIELDS: Final = _tuple_of(_plain(ClickhouseSession)[:-1])
+_SKIMMED_ENTRY: Final = _tuple_of([_EVENT_FIELDS, _Raw, _Raw])
 _PLAIN_ENTRY: Final = _tuple_of([_EVENT_FIELDS, _BRIEF_STATE_FIELDS | None, _BRIEF_STATE_FIELDS | None])
 _decode_plain_alone: Final = _decoder(_tuple_of([_EVENT_FIELDS, _STATE_FIELDS | None, _STATE_FIELDS | None]))
 _decode_plain_entry: Final = _decoder(_PLAIN_ENTRY)
 _decode_plain_entries: Final = _decoder(types.GenericAlias(list, (_PLAIN_ENTRY,)))
+_decode_plain_state: Final = _decoder(_BRIEF_STATE_FIELDS)
+_decode_skimmed_entries: Final = _decoder(types.GenericAlias(list, (_SKIMMED_ENTRY,)))
 _decode_plain_attributes: Final = _decoder(_tuple_of(_plain(SessionAttributes)))
 
 

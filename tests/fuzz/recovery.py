@@ -17,7 +17,7 @@ from service.segment import DAMAGED_FOLDER
 from service.wire import record
 from service.wire.entry import encode_entries
 from service.wire.refused_row import RefusedRow, encode_refused
-from tests.support.entries import make_entry
+from tests.support.entries import make_entry, read_segment
 
 BLOCK: Final = "ab" * 16
 NAME: Final = f"{1:012d}-{BLOCK}.gh"
@@ -51,17 +51,17 @@ def fuzz_journal(data: bytes) -> None:
         path.write_bytes(content)
         reported = {report.file: report.records for report in report_segments(folder)}
         with contextlib.closing(_open(folder)) as journal:
-            found = {info.file_name: journal.read(info) for info in journal.pending()}
+            found = {info.file_name: read_segment(journal, info) for info in journal.pending()}
             journal.append([make_entry()])
             added = journal.rotate()
             assert added is not None
-            assert journal.read(added) == [make_entry()], "a damaged segment spoils the next"
+            assert read_segment(journal, added) == [make_entry()], "a damaged segment spoils the next"
         assert len(found.get(NAME, [])) == reported.get(NAME, 0), (
             "inspect and the service read it differently"
         )
         _check_nothing_lost(folder, content)
         with contextlib.closing(_open(folder)) as journal:
-            again = {info.file_name: journal.read(info) for info in journal.pending()}
+            again = {info.file_name: read_segment(journal, info) for info in journal.pending()}
         again.pop(added.file_name)
         assert again == {name: entries for name, entries in found.items() if entries}, (
             "the next start differs"

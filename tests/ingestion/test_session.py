@@ -1,15 +1,16 @@
 """Sessions keep reference section 8, its table of worked sequences included."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
 import pytest
 
+from service.clickhouse.store import BlockTrigger
 from service.ingestion.event import Context, Event, describe_visit, to_row
 from service.ingestion.rows import ClickhouseEvent, ClickhouseSession, Entry
 from service.ingestion.session import (
     SESSION_LIFETIME_S,
-    coalesce,
     continue_session,
     covers,
     covers_past,
@@ -18,6 +19,7 @@ from service.ingestion.session import (
     open_session,
     touch,
 )
+from service.insertion import build_block
 from tests.support.events import NOON, build_event
 
 MINUTE_S: Final = 60
@@ -206,6 +208,11 @@ def test_a_late_pageview_fills_empty_pages(context: Context) -> None:
     assert (joined.hostname, joined.exit_page_hostname) == ("example.com", "example.com")
 
 
+def session_rows(entries: Sequence[Entry]) -> Sequence[tuple[int, ClickhouseSession]]:
+    """Give the session rows of a block of these entries."""
+    return build_block("0" * 32, BlockTrigger.AGE, entries).sessions
+
+
 def test_coalescing_leaves_the_first_and_the_last_state(context: Context) -> None:
     """Of all states of a session in one block, the first replaced and the last replacing one are written."""
     states = [open_session(event_of(context, "P"), 1)]
@@ -213,10 +220,10 @@ def test_coalescing_leaves_the_first_and_the_last_state(context: Context) -> Non
         states.append(continue_session(states[-1], event_of(context, "P", at=at)))
     row = row_of(context)
     entries = [Entry(row, before, after) for before, after in pairwise(states)]
-    assert coalesce(entries) == [(-1, states[0]), (1, states[-1])]
-    assert coalesce([Entry(row, None, states[0]), *entries]) == [(1, states[-1])]
+    assert session_rows(entries) == [(-1, states[0]), (1, states[-1])]
+    assert session_rows([Entry(row, None, states[0]), *entries]) == [(1, states[-1])]
 
 
 def test_engagements_have_no_session_rows(context: Context) -> None:
     """An entry without a session writes no session row."""
-    assert coalesce([Entry(row_of(context), None, None)]) == []
+    assert session_rows([Entry(row_of(context), None, None)]) == []

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from service.clickhouse.store import BlockTrigger
 from service.ingestion.event import Context, Event, to_row
 from service.ingestion.rows import ClickhouseSession, Entry
 from service.ingestion.session import (
-    coalesce,
     continue_session,
     covers_past,
     find,
@@ -19,6 +19,7 @@ from service.ingestion.session import (
     open_session,
     touch,
 )
+from service.insertion import build_block
 from tests.support.events import NOON, build_event
 
 DAY_S: Final = 86_400
@@ -100,6 +101,11 @@ def plain_rows(entries: Sequence[Entry]) -> list[Row]:
     return rows
 
 
+def coalesced(entries: Sequence[Entry]) -> Sequence[Row]:
+    """Give the session rows of a block of these entries."""
+    return build_block("0" * 32, BlockTrigger.AGE, entries).sessions
+
+
 def cut(entries: Sequence[Entry], sizes: Sequence[int]) -> list[Sequence[Entry]]:
     """Cut the entries into blocks of these sizes, the rest into one."""
     blocks = []
@@ -122,7 +128,7 @@ def sums(rows: Sequence[Row]) -> dict[int, Figures]:
 @given(hits=HITS, sizes=CUTS)
 def test_rows_sum_to_one_row_a_session(context: Context, hits: list[Hit], sizes: list[int]) -> None:
     """For any traffic and any blocks, each session sums to one row with no negative figure."""
-    rows = [row for block in cut(play(context, hits), sizes) for row in coalesce(block)]
+    rows = [row for block in cut(play(context, hits), sizes) for row in coalesced(block)]
     for count, *figures in sums(rows).values():
         assert count == 1
         assert all(figure >= 0 for figure in figures)
@@ -132,8 +138,8 @@ def test_rows_sum_to_one_row_a_session(context: Context, hits: list[Hit], sizes:
 def test_coalescing_changes_no_sum(context: Context, hits: list[Hit], sizes: list[int]) -> None:
     """With and without coalescing, every sum is the same."""
     entries = play(context, hits)
-    coalesced = [row for block in cut(entries, sizes) for row in coalesce(block)]
-    assert sums(coalesced) == sums(plain_rows(entries))
+    rows = [row for block in cut(entries, sizes) for row in coalesced(block)]
+    assert sums(rows) == sums(plain_rows(entries))
 
 
 @given(hits=HITS, sizes=CUTS)
@@ -141,7 +147,7 @@ def test_a_cancelled_row_was_written_before(context: Context, hits: list[Hit], s
     """Each −1 row has an earlier +1 row of the same sorting key and version, so that they collapse."""
     open_rows: Counter[tuple[int, int, int, int, int]] = Counter()
     for block in cut(play(context, hits), sizes):
-        for sign, session in coalesce(block):
+        for sign, session in coalesced(block):
             key = (
                 session.site_id,
                 session.start // DAY_S,
@@ -158,7 +164,7 @@ def test_a_block_has_at_most_two_rows_a_session(context: Context, hits: list[Hit
     """A block holds at most one −1 and one +1 row of a session, the −1 first."""
     for block in cut(play(context, hits), sizes):
         signs: dict[int, list[int]] = defaultdict(list)
-        for sign, session in coalesce(block):
+        for sign, session in coalesced(block):
             signs[session.session_id].append(sign)
         assert all(of_session in ([1], [-1, 1]) for of_session in signs.values())
 

@@ -7,6 +7,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from service.ingestion.rows import ClickhouseEvent, ClickhouseSession, Entry, SessionAttributes, Text
+from service.journal import Journal, SegmentInfo
 from service.wire import record
 
 MAX_UINT64 = 2**64 - 1
@@ -66,6 +67,11 @@ def encode_alone(entry: Entry, key: bytes | None = None) -> bytes:
         return record.frame(payload)
     body = bytes([record.KEYED_VERSION]) + key + payload
     return struct.pack("<II", len(body), zlib.crc32(body, len(body))) + body
+
+
+def read_segment(journal: Journal, segment: SegmentInfo) -> list[Entry]:
+    """Give the entries of a closed segment in the order of their appends."""
+    return [entry for piece in journal.decode(segment, journal.load(segment)) for entry in piece]
 
 
 def entries() -> st.SearchStrategy[Entry]:
