@@ -257,7 +257,8 @@ class FrontActor(Actor):
         ref = self._find_site(site_id)
         if ref is None:
             offered.reply(SITE_UNAVAILABLE)
-        elif ref.expected_wait_s <= self._max_wait_s and ref.offer(offered):
+        # Most sites have no backlog: not worth a call for each event.
+        elif (ref.pace is None or ref.expected_wait_s <= self._max_wait_s) and ref.offer(offered):
             self._offered.append(offered)
         else:
             offered.reply(OVERLOADED)

@@ -57,6 +57,7 @@ class Mailbox(Generic[T]):
         self._reader: Reader | None = None
         self._taken = 0
         self._refused = 0
+        # Up to the last ``take``; nothing else makes the lane shorter.
         self._peak = 0
 
     def __len__(self) -> int:
@@ -77,8 +78,6 @@ class Mailbox(Generic[T]):
             self._refused += 1
             return False
         lane.append(envelope)
-        if len(lane) > self._peak:
-            self._peak = len(lane)
         if self._reader is not None:
             self._tell_reader()
         return True
@@ -114,6 +113,7 @@ class Mailbox(Generic[T]):
         if self._control is not None:
             taken, self._control = _split(self._control, limit)
         if self._work is not None and len(taken) < limit:
+            self._peak = max(self._peak, len(self._work))
             work, self._work = _split(self._work, limit - len(taken))
             taken = taken + work if taken else work
         self._taken += len(taken)
@@ -137,7 +137,7 @@ class Mailbox(Generic[T]):
             offered=self._taken + self._refused + depth + control_depth,
             taken=self._taken,
             refused=self._refused,
-            peak=self._peak,
+            peak=max(self._peak, depth),
             depth=depth,
             control_depth=control_depth,
         )

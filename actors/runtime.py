@@ -180,7 +180,7 @@ class Pace:
 class Ref(Generic[M]):
     """The address of an actor, the only part of it that others hold; stays valid over restarts."""
 
-    __slots__ = ("_closed", "_mailbox", "_pace", "_undelivered", "kind", "name", "stopped", "timed_out")
+    __slots__ = ("_closed", "_mailbox", "_undelivered", "kind", "name", "pace", "stopped", "timed_out")
 
     def __init__(
         self, kind: str, name: str, mailbox: Mailbox[Envelope], undelivered: UndeliveredSink
@@ -196,7 +196,7 @@ class Ref(Generic[M]):
         self._mailbox = mailbox
         self._undelivered = undelivered
         # How fast the actor works a backlog off; None when it had none lately.
-        self._pace: Pace | None = None
+        self.pace: Pace | None = None
 
     def tell(self, message: M) -> bool:
         """Send without waiting for an answer; False when refused (a dead letter, counted with its reason)."""
@@ -253,7 +253,7 @@ class Ref(Generic[M]):
 
         0 where there was none lately: a burst that comes all at once finds room up to the mailbox's bound.
         """
-        return 0.0 if self._pace is None else self._pace.wait_s(len(self._mailbox))
+        return 0.0 if self.pace is None else self.pace.wait_s(len(self._mailbox))
 
     def statistics(self) -> MailboxStatistics:
         """Give the figures of the actor's mailbox."""
@@ -432,8 +432,8 @@ class Cell:
 
     def on_filled(self) -> None:
         """Get in line with the first message after a rest; a pace that is old says nothing any more."""
-        if self.ref._pace is not None and asyncio.get_running_loop().time() - self._began_at > PACE_S:
-            self.ref._pace = None
+        if self.ref.pace is not None and asyncio.get_running_loop().time() - self._began_at > PACE_S:
+            self.ref.pace = None
         self._get_in_line()
 
     async def _finish_turn(self, pending: Awaitable[None] | None) -> None:
@@ -468,9 +468,9 @@ class Cell:
     def _note_turn(self, now: float) -> None:
         """Measure the turn before this one, if it left a backlog."""
         if self._in_turn:
-            pace = self.ref._pace
+            pace = self.ref.pace
             if pace is None:
-                pace = self.ref._pace = Pace()
+                pace = self.ref.pace = Pace()
             pace.add(self._in_turn, now - self._began_at, limit=self._limit)
         self._began_at, self._in_turn = now, length_hint(self._rest)
 

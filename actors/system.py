@@ -427,7 +427,10 @@ class System:
     def _is_late(self) -> bool:
         if not self._accepting:
             return True
-        wait_s = self._tree["front"].expected_wait_s
+        front = self._tree["front"]
+        if front.pace is None:  # as nearly always: not worth a call for each request
+            return False
+        wait_s = front.expected_wait_s
         return wait_s > 0 and self._patience.ends(wait_s, asyncio.get_running_loop().time())
 
     def _refusal(self) -> Retry:
