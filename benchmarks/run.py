@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 
 import msgspec
 from msgspec import Struct, structs
@@ -46,6 +48,9 @@ from benchmarks.scenarios import (
 OWN_CORE_SHARE = 0.9
 """A full process that gets less of its core than this shares it with somebody."""
 CALM_CONNECTIONS = 256
+CREATED_FILES = 50
+SLOW_CREATION_S = 0.0002
+"""A quiet ext4 makes a file in 0.03 ms."""
 
 
 class Report(Struct, frozen=True):
@@ -53,6 +58,8 @@ class Report(Struct, frozen=True):
 
     machine: str
     cores: int
+    file_creation_s: float
+    """How long it took to make a file before anything was measured, where all files of this run are."""
     store: str
     settings: Sequence[str]
     scale: Scale
@@ -117,6 +124,7 @@ def run(*, scale: Scale, store: str, settings: Sequence[str]) -> Report:
         running_sink(cores, Path(name)) as collector,
     ):
         folder = Path(name)
+        file_creation_s = _time_file_creation(folder)
         told = [*settings, f"otlp_endpoint={collector}"]
         kinds: dict[str, tuple[Traffic, Sequence[str]]] = {
             "silent": ("known", settings),
@@ -186,6 +194,7 @@ def run(*, scale: Scale, store: str, settings: Sequence[str]) -> Report:
     return Report(
         machine=f"{_processor()}, {_memory_gib():.0f} GiB, Python {platform.python_version()}",
         cores=len({cores.measured, cores.others}),
+        file_creation_s=file_creation_s,
         store=store,
         settings=settings,
         scale=scale,
@@ -259,6 +268,11 @@ def _conclusions(report: Report) -> list[str]:
         core_share = load.window.cpu_s / load.window.seconds
         if core_share < OWN_CORE_SHARE:
             lines.append(f"{name} had {core_share:.0%} of its core: trust the CPU time, not the events/s.")
+    if report.file_creation_s > SLOW_CREATION_S:
+        lines.append(
+            f"making a file took {report.file_creation_s * 1000:.1f} ms, and ClickHouse makes many: ext4 "
+            "without a journal is slow for five minutes after many were deleted. Run this again then."
+        )
     return lines + _notes(report)
 
 
@@ -281,6 +295,18 @@ def _notes(report: Report) -> list[str]:
             f" in {replayed.seconds:.2f} s, without the start of the process"
         )
     return lines
+
+
+def _time_file_creation(folder: Path) -> float:
+    def create(number: int) -> float:
+        began = perf_counter()
+        path = folder / f"probe{number}"
+        path.touch()
+        took_s = perf_counter() - began
+        path.unlink()
+        return took_s
+
+    return median(map(create, range(CREATED_FILES)))
 
 
 def _processor() -> str:

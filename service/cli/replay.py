@@ -30,6 +30,8 @@ class Replayed(Struct, frozen=True):
     """Those that are finished and no longer in the journal."""
     events: int = 0
     """In ClickHouse by them."""
+    session_rows: int = 0
+    """States of sessions and their cancellations, likewise."""
     quarantined: int = 0
     """Rows of both tables that ClickHouse refused."""
     waiting: int = 0
@@ -65,12 +67,14 @@ async def replay_journal(config: Config) -> Replayed:
                 if journal.sessions is not None:
                     note_sessions(journal.sessions, block)
                 journal.remove(segment)
-                refused = progress.given_up(RowTable.EVENTS)
+                refused_events = progress.given_up(RowTable.EVENTS)
+                refused_sessions = progress.given_up(RowTable.SESSIONS)
                 done = structs.replace(
                     done,
                     blocks=done.blocks + 1,
-                    events=done.events + len(block.events) - refused,
-                    quarantined=done.quarantined + refused + progress.given_up(RowTable.SESSIONS),
+                    events=done.events + len(block.events) - refused_events,
+                    session_rows=done.session_rows + len(block.sessions) - refused_sessions,
+                    quarantined=done.quarantined + refused_events + refused_sessions,
                 )
     finally:
         journal.close()

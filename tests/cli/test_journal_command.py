@@ -133,7 +133,7 @@ def test_replayed(data_dir: Path) -> None:
     assert (refused.exit_code, "stop it to do it here" in refused.output) == (1, True)
     assert (done.exit_code, json.loads(done.output)) == (
         0,
-        {"blocks": 8, "events": 11, "quarantined": 1, "waiting": 0, "problem": ""},
+        {"blocks": 8, "events": 11, "session_rows": 12, "quarantined": 1, "waiting": 0, "problem": ""},
     )
     assert again.output == "0 blocks with 0 events are in ClickHouse.\n"
     assert asyncio.run(_stored(data_dir)) == sorted(f"/{number}" for number in range(11))
