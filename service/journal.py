@@ -34,6 +34,7 @@ from service.segment import (
     FileSegment,
     MemorySegment,
     OpenSegment,
+    Remover,
     SegmentInfo,
     decode_pieces,
     inspect,
@@ -98,6 +99,7 @@ class Journal:
         self._closed: dict[int, SegmentInfo] = {}  # by sequence, ascending: closed and not yet removed
         self._in_memory: dict[int, bytes] = {}  # the records of those closed segments that have no file
         self._progress: dict[int, Progress] = {}  # by sequence: of segments that were or are being inserted
+        self._remover = Remover()
         self._leftover: list[SegmentInfo] = []  # removed, but the disk refused to delete the file
         self._closed_bytes = 0  # of _closed and _leftover: an append must not cost more with a long backlog
         self.sessions: SessionLog | None = None
@@ -285,13 +287,15 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the files and the lock; the next ``open`` finds what is on disk. Safe to call twice."""
+        if self._lock is None:
+            return
         if self._open is not None:
             self._open.close()
             self._open = None
         self._delete_leftover()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._remover.close()
+        os.close(self._lock)
+        self._lock = None
 
     @property
     def on_disk(self) -> bool:
@@ -389,7 +393,7 @@ class Journal:
         while self._leftover:
             segment = self._leftover[-1]
             try:
-                (self._folder / segment.file_name).unlink(missing_ok=True)
+                self._remover.remove(self._folder / segment.file_name)
                 self._forget_progress(segment)
             except OSError as error:
                 log.warning("journal: %s cannot be deleted yet: %s", segment.file_name, error.strerror)

@@ -16,7 +16,9 @@ import errno
 import logging
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -28,6 +30,8 @@ from service.wire import record
 from service.wire.entry import EntryReader
 
 DAMAGED_FOLDER: Final = "damaged"
+MOST_REMOVED_AT_ONCE: Final = 8
+"""So many deleted files are held open at the most."""
 PIECE_ENTRIES: Final = 200
 """Decoding so many takes a millisecond; a record is not cut, and may hold more."""
 
@@ -179,6 +183,43 @@ class FileSegment:
             log.error(
                 "journal: %s: cannot be cut to its %d good bytes: %s", self._path.name, self.info.bytes, error
             )
+
+
+class Remover:
+    """Deletes files at once, and has a thread give their room back: 9 ms of waiting for a file of 30 MB.
+
+    For a file that is only unlinked the system does that within the call. So it is held open meanwhile, and
+    what takes long is the closing of it.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal-remover")
+        self._under_way: deque[Future[None]] = deque()
+
+    def remove(self, path: Path) -> None:
+        """Delete a file; none there is no error. Raises OSError.
+
+        Waits when the thread is ``MOST_REMOVED_AT_ONCE`` files behind.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            path.unlink(missing_ok=True)
+        finally:
+            self._close(descriptor)
+
+    def close(self) -> None:
+        """Return when all is given back; safe to call twice."""
+        self._thread.shutdown()
+
+    def _close(self, descriptor: int) -> None:
+        while self._under_way and self._under_way[0].done():
+            self._under_way.popleft()
+        if len(self._under_way) >= MOST_REMOVED_AT_ONCE:
+            self._under_way.popleft().result()
+        self._under_way.append(self._thread.submit(os.close, descriptor))
 
 
 def inspect(path: Path) -> tuple[SegmentInfo, bytes]:

@@ -23,6 +23,7 @@ from service.errors import JournalCorrupt, JournalError, JournalFull, JournalLoc
 from service.ingestion.rows import Entry
 from service.journal import Durability, Journal, SegmentInfo
 from service.progress import Fate, Part, RowTable
+from service.segment import MOST_REMOVED_AT_ONCE, Remover
 from service.wire import record
 from service.wire.entry import encode_records
 from tests.support.entries import encode_alone, make_entry, read_segment
@@ -398,6 +399,25 @@ class TestDamage:
 
         assert reopened(folder) == []
         assert (folder / "damaged" / name).exists()
+
+
+class TestRemover:
+    def test_files_go_at_once(self, tmp_path: Path) -> None:
+        """Each file is gone when the call returns, and nothing of it is held open in the end."""
+        paths = [tmp_path / f"{number}" for number in range(3 * MOST_REMOVED_AT_ONCE)]
+        for path in paths:
+            path.write_bytes(b"some")
+        remover = Remover()
+        before = len(list(Path("/proc/self/fd").iterdir()))
+
+        for path in paths:
+            remover.remove(path)
+            remover.remove(path)
+            assert not path.exists()
+        remover.close()
+        remover.close()
+
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 class TestFullDisk:
