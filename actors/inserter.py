@@ -10,7 +10,7 @@ actor's own (``service.insertion``).
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from functools import partial
 from typing import ClassVar, TypeVar
@@ -23,7 +23,7 @@ from service.clickhouse.schema import EVENTS_TABLE, SESSIONS_TABLE
 from service.clickhouse.store import Block, ClickhouseStore
 from service.clock import Clock, stopwatch
 from service.errors import JournalError, StoreUnavailable
-from service.ingestion.rows import ClickhouseEvent, Entry
+from service.ingestion.rows import ClickhouseEvent
 from service.insertion import build_in_steps, insert, note_sessions, read_in_steps, retry
 from service.journal import Journal
 from service.progress import RowTable
@@ -39,8 +39,6 @@ LONGEST_WAIT_S = 15.0
 LOG_EVERY_TRIES = 20
 LET_GO_AT_ONCE = 1000
 """Rows that leave memory in one turn of the loop."""
-PIECE_ENTRIES = 1_000
-"""Of a block in memory: to coalesce so many takes a millisecond at most."""
 
 R = TypeVar("R")
 
@@ -101,13 +99,14 @@ class InserterActor(Actor):
             data = await self._persist("read", lambda: asyncio.to_thread(self._journal.load, segment))
             steps = read_in_steps(self._journal, segment, data, message.trigger)
         else:
-            steps = build_in_steps(segment.id, message.trigger, _cut(message.entries))
+            steps = build_in_steps(segment.id, message.trigger, message.entries)
         self._courtesy.begin(self._status.events_waiting)
         block = await self._courtesy.walk(steps)
         result = await self._insert(block, segment, message.trace)
-        rows = list(block.events)
-        del block, steps
-        await _let_go(rows)
+        if message.entries is None:
+            rows = list(block.events)
+            del block, steps
+            await _let_go(rows)
         return result
 
     async def _keep_to_rate(self, events: int) -> None:
@@ -197,11 +196,6 @@ class InserterActor(Actor):
                     log.info("%s worked after %d tries", what, tries + 1)
                 self._status.away_since = None
                 return result
-
-
-def _cut(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    for first in range(0, len(entries), PIECE_ENTRIES):
-        yield entries[first : first + PIECE_ENTRIES]
 
 
 async def _let_go(rows: list[ClickhouseEvent]) -> None:

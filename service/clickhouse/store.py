@@ -26,6 +26,7 @@ class Block(Struct, frozen=True):
     """Rows that are inserted together, exactly once. ``id`` is its deduplication token and never changes.
 
     ``sessions`` are pairs of sign and state, already coalesced: at most one −1 and one +1 row a session.
+    Who inserts it keeps neither it nor its rows: they leave memory once they are stored.
     """
 
     id: str

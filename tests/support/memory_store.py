@@ -7,6 +7,8 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from msgspec.structs import replace
+
 from service.clickhouse.store import Block, Column, CounterRow
 from service.errors import BlockRejected, StoreUnavailable
 from service.ingestion.rows import ClickhouseEvent, ClickhouseSession
@@ -38,7 +40,8 @@ class MemoryStore:
         self.offered.set()
         if self.away:
             raise StoreUnavailable("away, as the test wants it")
-        self.blocks.append(block)
+        # What a block holds is its sender's own, and leaves memory once it is stored.
+        self.blocks.append(replace(block, events=list(block.events)))
         if any(map(self.refuses, block.events)):
             raise BlockRejected("an event is refused, as the test wants it")
         if block.events and f"{block.id}-e" not in self._tokens:
