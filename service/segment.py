@@ -205,6 +205,9 @@ class Remover:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
+        except OSError:  # no descriptor is left, say: then it takes as long as it takes
+            path.unlink(missing_ok=True)
+            return
         try:
             path.unlink(missing_ok=True)
         finally:

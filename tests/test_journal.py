@@ -419,6 +419,22 @@ class TestRemover:
 
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 
+    def test_without_a_descriptor(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """When no more files can be opened, one can still be deleted: that is what makes room."""
+
+        def refuse(*_: object, **__: object) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        (tmp_path / "file").write_bytes(b"some")
+        remover = Remover()
+        monkeypatch.setattr("service.segment.os.open", refuse)
+
+        remover.remove(tmp_path / "file")
+
+        monkeypatch.undo()
+        assert list(tmp_path.iterdir()) == []
+        remover.close()
+
 
 class TestFullDisk:
     @pytest.mark.parametrize("durability", ["memory", "os"])
