@@ -127,7 +127,7 @@ Steps = Generator[None, None, Block]
 class EventsOf(Sequence[ClickhouseEvent]):
     """The events of entries, each taken out when it is asked for.
 
-    A list of them, new and with 100,000 objects in it, held the loop for up to 9 ms in a garbage collection.
+    A list of them would be young, and a garbage collection walks through all that is in a young list.
     """
 
     __slots__ = ("_entries",)
