@@ -184,11 +184,12 @@ def _coalesce(
 
 
 def read_in_steps(journal: Journal, segment: SegmentInfo, data: bytes, trigger: BlockTrigger) -> Steps:
-    """Give the block of a closed segment, read from what ``Journal.load`` gave."""
+    """Give the block of a closed segment, read from what ``Journal.load`` gave. Raises JournalError."""
     try:
         return (yield from _gather(segment.id, trigger, journal.skim(segment, data)))
     except RecordError:  # in a state that was needed in the end
-        return (yield from _gather(segment.id, trigger, journal.decode(segment, data)))
+        left = journal.load(segment)  # something behind it may have been set aside already
+        return (yield from _gather(segment.id, trigger, journal.decode(segment, left)))
 
 
 def _gather(block_id: str, trigger: BlockTrigger, pieces: Iterable[Sequence[Entry | SkimmedEntry]]) -> Steps:

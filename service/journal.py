@@ -223,7 +223,9 @@ class Journal:
             records += len(entries)
             yield entries
             if problem:
-                self._without_tail(known, data[end:], records=records, problem=problem)
+                good = self._without_tail(known, data[end:], records=records, problem=problem)
+                self._closed[known.sequence] = good  # what is read again ends there
+                self._closed_bytes -= known.bytes - good.bytes
 
     def _known(self, segment: SegmentInfo) -> SegmentInfo:
         known = self._closed.get(segment.sequence)

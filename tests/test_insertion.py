@@ -17,7 +17,7 @@ from service.clickhouse.store import Block, BlockTrigger
 from service.ingestion.rows import ClickhouseSession, Entry
 from service.insertion import build_block, read_in_steps, run_through
 from service.journal import Journal
-from service.wire.record import HEADER_BYTES, frame_batch
+from service.wire.record import HEADER_BYTES, frame, frame_batch
 from tests.support.entries import encode_alone, entries, make_entry
 
 LIMIT_BYTES: Final = 2**30
@@ -97,18 +97,22 @@ def test_entries_of_earlier_versions(tmp_path: Path) -> None:
     assert block == build_block(block.id, BlockTrigger.REPLAY, written)
 
 
+@pytest.mark.parametrize("behind", [b"", frame(b"no entry")], ids=["last", "before another"])
 @pytest.mark.parametrize(
     "odd", [[], [1, 2], ["text"] * 15, ["text"] * 16], ids=lambda odd: f"{len(odd)} fields"
 )
-def test_a_state_that_cannot_be_read(tmp_path: Path, odd: list[object]) -> None:
-    """What is before it is the block; from its record on all is set aside."""
+def test_a_state_that_cannot_be_read(tmp_path: Path, odd: list[object], behind: bytes) -> None:
+    """What is before it is the block; from its record on all is set aside, piece by piece if need be."""
     good, bad = make_entry(session_id=1), make_entry(session_id=2)
     unreadable = encode((bad, odd))
-    write_segment(tmp_path, encode_alone(good), unreadable)
+    write_segment(tmp_path, encode_alone(good), unreadable, behind)
 
     with closing(Journal.open(tmp_path, durability="os", max_bytes=LIMIT_BYTES)) as journal:
         block = read(journal)
+        [segment] = journal.pending()
+        left = journal.statistics().bytes
 
     assert block == build_block(block.id, BlockTrigger.REPLAY, [good])
-    [aside] = (tmp_path / "damaged").glob("*.gh")
-    assert aside.read_bytes()[HEADER_BYTES:] == unreadable
+    assert (tmp_path / segment.file_name).stat().st_size == left == HEADER_BYTES + len(encode_alone(good))
+    aside = sorted((tmp_path / "damaged").iterdir(), reverse=True)
+    assert b"".join(path.read_bytes()[HEADER_BYTES:] for path in aside) == unreadable + behind

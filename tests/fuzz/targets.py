@@ -236,6 +236,7 @@ TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     "head": heads.fuzz_head,
     "forwarded": heads.fuzz_forwarded,
     "journal": recovery.fuzz_journal,
+    "block": recovery.fuzz_block,
     "quarantine": recovery.fuzz_quarantine,
 }
 
@@ -295,7 +296,7 @@ def seeds(name: str) -> list[bytes]:
             return heads.HEAD_SEEDS
         case "forwarded":
             return heads.FORWARDED_SEEDS
-        case "journal":
+        case "journal" | "block":
             return recovery.JOURNAL_SEEDS
         case "quarantine":
             return recovery.QUARANTINE_SEEDS
