@@ -84,7 +84,7 @@ class Explainer:
         awake = isinstance(sessions, Ref)
         sentence = f"It is site {site_id}, {'awake' if awake else 'asleep'}."
         steps.append(StepReport("find_site", sentence, {"awake": awake}))
-        event = Event(domain=domain, request=request, site=view.site)
+        event = Event(domain=domain, request=request)
         now = self._clock()
         steps += self._judge(event, view, now)
         if steps[-1].reason is not None:
@@ -104,6 +104,7 @@ class Explainer:
             yield StepReport("put_salts", sentence, reason=RetryReason.NOT_READY)
             return
         context = Context(
+            site=view.site,
             shields=compile_shields(view.site.shields),
             tables=self._tables,
             current_salt=salts[0],

@@ -89,15 +89,15 @@ class Offered(Envelope):
         if self.settled:
             return
         self.settled = True
-        event, trace, gathering = self.message.event, self.message.trace, self.gathering
-        if trace is not None:
-            trace.settle(value)
-        self.front.count(event, value)
+        message, front, gathering = self.message, self.front, self.gathering
+        if message.trace is not None:
+            message.trace.settle(value)
+        front.count(message.event, value)
         if gathering is None:
-            self.front.in_flight -= 1
-            self.sender.reply(_result_of_one(event.domain, value))
+            front.in_flight -= 1
+            self.sender.reply(_result_of_one(message.event.domain, value))
         elif (outcomes := gathering.add(self.index, value)) is not None:
-            self.front.in_flight -= 1
+            front.in_flight -= 1
             self.sender.reply(BuildResult(outcomes))
 
     def fail(self, error: BaseException) -> None:
@@ -217,21 +217,19 @@ class FrontActor(Actor):
     def _ingest(
         self, request: Request, envelope: Envelope, deadline: float, trace: RequestTrace | None
     ) -> None:
-        is_open = self._closing is None and self._directory.loaded and self.in_flight < self._max_in_flight
-        refusal: Verdict | None = None if is_open else self._refusal()
-        if is_open and is_spam_referrer(request.referrer, self._tables.spam.value):
+        refusal: Verdict | None = None
+        if self._closing is not None or not self._directory.loaded or self.in_flight >= self._max_in_flight:
+            refusal = self._refusal()
+        elif is_spam_referrer(request.referrer, self._tables.spam.value):
             refusal = SPAM_REFERRER
         self.in_flight += 1
         domains = request.domains
-        gathering = Gathering(domains) if len(domains) > 1 else None
+        if len(domains) == 1:
+            self._offer(domains[0], request, envelope, deadline, trace, refusal, None, 0)
+            return
+        gathering = Gathering(domains)
         for index, domain in enumerate(domains):
-            event = Event(domain, request)
-            site = trace.begin_event(domain, request) if trace is not None else None
-            offered = Offered(Offer(event, site), None, deadline, self, envelope, gathering, index)
-            if refusal is not None:
-                offered.reply(refusal)
-            else:
-                self._offer(offered, domain)
+            self._offer(domain, request, envelope, deadline, trace, refusal, gathering, index)
 
     def _ingest_batch(
         self,
@@ -249,12 +247,30 @@ class FrontActor(Actor):
         for index in sorted(range(len(times)), key=times.__getitem__):
             self._ingest(requests[index], BatchItem(None, None, None, batch, index), deadline, trace)
 
-    def _offer(self, offered: Offered, domain: str) -> None:
+    def _offer(
+        self,
+        domain: str,
+        request: Request,
+        envelope: Envelope,
+        deadline: float,
+        trace: RequestTrace | None,
+        refusal: Verdict | None,
+        gathering: Gathering | None,
+        index: int,
+    ) -> None:
+        """Hand the event for one domain to its site, unless it is refused."""
+        event = Event(domain, request)
+        site = None if trace is None else trace.begin_event(domain, request)
+        offered = Offered(Offer(event, site), None, deadline, self, envelope, gathering, index)
+        if refusal is not None:
+            offered.reply(refusal)
+            return
         site_id = self._directory.by_domain.get(domain)
         if site_id is None:
             offered.reply(NOT_FOUND)
             return
-        ref = self._find_site(site_id)
+        find_site = self._find_site
+        ref = find_site(site_id)
         if ref is None:
             offered.reply(SITE_UNAVAILABLE)
         # Most sites have no backlog: not worth a call for each event.

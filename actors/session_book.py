@@ -15,6 +15,7 @@ from service.ingestion.request import ENGAGEMENT
 from service.ingestion.rows import ClickhouseSession, Entry
 from service.ingestion.session import (
     continue_session,
+    covers,
     covers_past,
     find,
     join_late,
@@ -174,11 +175,10 @@ class SessionBook:
 
     def _register_live(self, event: Event) -> Entry | None:
         timestamp = event.request.timestamp
-        before = find(
-            self._live.get(event.user_id),
-            self._live.get(event.previous_user_id) if event.previous_user_id is not None else None,
-            timestamp,
-        )
+        before = self._live.get(event.user_id)
+        if before is None or not covers(before, timestamp):
+            former = event.previous_user_id
+            before = find(before, None if former is None else self._live.get(former), timestamp)
         if event.request.event_name == ENGAGEMENT:
             if before is None:
                 return None

@@ -185,12 +185,15 @@ class SiteActor(Actor):
     def receive_batch(self, envelopes: list[Envelope]) -> None:
         """Judge the batch, and hand its rows to the buffer in one message."""
         self._settle()
-        now = self._around.clock()
+        around = self._around
+        now = around.clock()
+        now_ms = int(now * 1000)
+        is_timed = around.telemetry.steps_due(len(envelopes))
         entries: list[Entry] = []
         senders: list[Envelope] = []
         traces: list[SiteTrace] = []
         keys: dict[int, bytes] = {}
-        tracing, taken = self._around.tracing, 0
+        tracing, taken = around.tracing, 0
         if tracing is not None:
             tracing.taken = taken = tracing.now()
         for envelope in envelopes:
@@ -207,7 +210,8 @@ class SiteActor(Actor):
                 key = digest_key(self._id, event.request.key)
                 if self._is_repeat(key, envelope):
                     continue
-            verdict = self._judge(event, now)
+            verdict = self._judge(event, now, now_ms, is_timed=is_timed)
+            is_timed = False
             if type(verdict) is not Entry:
                 envelope.reply(verdict)
                 continue
@@ -276,25 +280,21 @@ class SiteActor(Actor):
         if alone and not self._sessions and not self._unsettled and now - self._last_used > patience_s:
             self._around.passivate(self._id)
 
-    def _judge(self, event: Event, now: float) -> Entry | Verdict:
-        around = self._around
-        site = self._site
-        reason = check_gate(site, int(now * 1000), self._rate_limit)
+    def _judge(self, event: Event, now: float, now_ms: int, *, is_timed: bool) -> Entry | Verdict:
+        reason = check_gate(self._site, now_ms, self._rate_limit)
         if reason is not None:
             return DROPPED[reason]
-        assert site is not None, "a site that passed the gate is loaded"
         context = self._find_context(event.request.timestamp, now)
         if context is None:
             return NOT_READY
-        event.site = site
-        if around.telemetry.steps_due():
-            reason = run_steps_timed(event, context, stopwatch, around.telemetry.record_step)
+        if is_timed:
+            reason = run_steps_timed(event, context, stopwatch, self._around.telemetry.record_step)
         else:
             reason = run_steps(event, context)
         if reason is not None:
             return DROPPED[reason]
         if self._sessions is None:
-            self._sessions = SessionBook(around.budget, around.new_session_id)
+            self._sessions = SessionBook(self._around.budget, self._around.new_session_id)
         entry = self._sessions.register(event, now=now)
         return entry if entry is not None else DROPPED[DropReason.NO_SESSION_FOR_ENGAGEMENT]
 
@@ -308,9 +308,11 @@ class SiteActor(Actor):
         if salts is None:
             return None
         if context is None or (context.current_salt, context.previous_salt) != salts:
-            assert self._shields is not None, "a site that passed the gate is loaded"
+            assert self._site is not None, "a site that passed the gate is loaded"
+            assert self._shields is not None, "they come with the site"
             current_salt, previous_salt = salts
             context = self._context = Context(
+                site=self._site,
                 shields=self._shields,
                 tables=around.tables,
                 current_salt=current_salt,

@@ -126,13 +126,9 @@ class System:
         self._clock = clock
         self._settings = settings
         self._patience = Patience(settings.max_wait_s)
-        self._refreshed = refreshed
-        """Tables that follow a file or a URL."""
         self._status = Status()
         self._salts = SaltBook()
         self._directory = Directory()
-        self._budget = SessionBudget(settings.max_sessions)
-        self._site_cache = SiteCache(site_store, ttl_s=settings.site_refresh_s)
         turns = Turns()
         self._supervisor = Supervisor(on_down=self._part_went_down, turns=turns)
         """Of the tree, whose parts depend on each other and are stopped one by one."""
@@ -162,9 +158,9 @@ class System:
             telemetry=telemetry,
             status=self._status,
             directory=self._directory,
-            budget=self._budget,
+            budget=SessionBudget(settings.max_sessions),
             salts=self._salts,
-            site_cache=self._site_cache,
+            site_cache=SiteCache(site_store, ttl_s=settings.site_refresh_s),
             keys=keys,
             journal=journal,
             quarantine=quarantine,
@@ -214,11 +210,11 @@ class System:
             ),
         )
         around = SiteSurroundings(
-            sites=self._site_cache,
+            sites=self._observed.site_cache,
             salts=self._salts,
             tables=self._tables,
             telemetry=self._telemetry,
-            budget=self._budget,
+            budget=self._observed.budget,
             clock=self._clock,
             buffer=buffer,
             tracing=self._tracing,
@@ -230,7 +226,9 @@ class System:
             idle_s=settings.site_idle_s,
         )
         self._sites.open(around)
-        await self._start_child("tables", lambda: TablesActor(self._refreshed), shutdown_s=TABLES_SHUTDOWN_S)
+        await self._start_child(
+            "tables", lambda: TablesActor(self._observed.refreshed), shutdown_s=TABLES_SHUTDOWN_S
+        )
         await self._start_child("front", self._new_front)
         self._accepting = True
         self._arm()
@@ -251,7 +249,7 @@ class System:
             self._timer.cancel()
         await self._sites.stop()
         await self._supervisor.stop_all()
-        await self._site_cache.close()
+        await self._observed.site_cache.close()
         self._measures.publish(self._clock())
         return memories
 
@@ -270,6 +268,8 @@ class System:
         So that whoever reads it need not understand it first: a service that has too much to do has least of
         all time for what it refuses.
         """
+        if self._accepting and self._tree["front"].pace is None:  # as nearly always: not worth a call
+            return False
         if not self._is_late():
             return False
         self._telemetry.emit_telemetry_refused(self._refusal().reason)
@@ -366,7 +366,7 @@ class System:
     def _new_directory(self) -> Actor:
         return DirectoryActor(
             self._site_store,
-            self._site_cache,
+            self._observed.site_cache,
             self._directory,
             find_awake=self._sites.by_id.get,
             refresh_s=self._settings.site_refresh_s,
@@ -427,10 +427,7 @@ class System:
     def _is_late(self) -> bool:
         if not self._accepting:
             return True
-        front = self._tree["front"]
-        if front.pace is None:  # as nearly always: not worth a call for each request
-            return False
-        wait_s = front.expected_wait_s
+        wait_s: float = self._tree["front"].expected_wait_s
         return wait_s > 0 and self._patience.ends(wait_s, asyncio.get_running_loop().time())
 
     def _refusal(self) -> Retry:

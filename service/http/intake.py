@@ -4,7 +4,7 @@ The order is the reference's: trouble with a body that its parsers read (JSON, f
 CORS step; then the method override, the ``Accept`` check, and last a tracker's body (``text/plain``).
 """
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, final
 
 from msgspec import Struct
 
@@ -13,7 +13,7 @@ from service.clock import Clock
 from service.http.body import BodyTrouble
 from service.http.settings import PublicSettings
 from service.ingestion.raw_event import RawEvent
-from service.ingestion.request import FieldError, Request, build_request
+from service.ingestion.request import FieldError, Request, build_request, build_usual
 from service.ingestion.verdict import BUFFERED
 from service.wire.accept import choose_format
 from service.wire.event_api import (
@@ -24,6 +24,7 @@ from service.wire.event_api import (
     broken_off,
     decode_event,
     decode_raw,
+    decode_usual,
     too_large,
 )
 from service.wire.forwarded import Lookup, resolve_ip_class, resolve_remote_ip
@@ -37,6 +38,7 @@ OVERRIDING_METHODS: Final = frozenset({"PUT", "PATCH", "DELETE"})
 KINDS_READ_FIRST: Final = frozenset({BodyKind.JSON, BodyKind.URLENCODED, BodyKind.MULTIPART})
 
 
+@final
 class Refusal(NamedTuple):
     """The answer to a request that no site gets to see."""
 
@@ -95,7 +97,16 @@ class EventIntake:
 
         ``wanted`` is the ``_format`` parameter of the query, None when it has none.
         """
+        clock = self._clock
+        timestamp = int(clock())
         if sender.is_usual and wanted is None and isinstance(body, bytes):
+            usual = decode_usual(body)
+            if usual is not None:
+                request = build_usual(
+                    usual, timestamp, sender.remote_ip, sender.user_agent, sender.ip_class, sender.key
+                )
+                if request is not None:
+                    return request
             event: RawEvent | list[FieldError] | Refusal = decode_raw(body)
         else:
             event = _read_unusual(sender, body, wanted)
@@ -103,7 +114,7 @@ class EventIntake:
             return event if isinstance(event, Refusal) else Refusal(errors_reply(event))
         built = build_request(
             event,
-            timestamp=int(self._clock()),
+            timestamp=timestamp,
             remote_ip=sender.remote_ip,
             user_agent=sender.user_agent,
             ip_class=sender.ip_class,

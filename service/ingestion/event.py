@@ -60,8 +60,9 @@ class Tables(Struct, frozen=True):
 
 
 class Context(Struct, frozen=True, kw_only=True):
-    """What the steps need beside the event itself: its site's shields, the salts of its day, the tables."""
+    """What the steps need beside the event itself: its site, the salts of its day, the tables."""
 
+    site: Site
     shields: CompiledShields
     tables: Tables
     current_salt: bytes
@@ -102,8 +103,6 @@ class Event(Struct, gc=False):
     domain: str
     """As sent."""
     request: Request
-    site: Site | None = None
-    """None until the gate was passed."""
     context: Context | None = None
     """What it is judged with; None before the first step."""
     ip_class: str | None = None
@@ -118,8 +117,6 @@ class Event(Struct, gc=False):
     previous_user_id: int | None = None
     """The visitor under the salt of the day before, to find a session that began then."""
     clickhouse_event_attrs: EventAttributes = NO_ATTRIBUTES
-    clickhouse_event: ClickhouseEvent | None = None
-    """The row, once the session is known."""
     dropped: bool = False
     drop_reason: DropReason | None = None
     changeset: tuple[FieldError, ...] = ()
@@ -221,7 +218,7 @@ def to_row(event: Event, session: ClickhouseSession) -> ClickhouseEvent:
     attrs = event.clickhouse_event_attrs
     revenue = attrs.revenue
     # In the order of the row's fields: names would take five times as long, for each event.
-    row = event.clickhouse_event = ClickhouseEvent(
+    return ClickhouseEvent(
         attrs.site_id,
         session.user_id,
         session.session_id,
@@ -239,7 +236,6 @@ def to_row(event: Event, session: ClickhouseSession) -> ClickhouseEvent:
         revenue.reporting_currency,
         session.attributes,
     )
-    return row
 
 
 def _drop(event: Event, reason: DropReason) -> DropReason:
@@ -295,13 +291,12 @@ def _put_user_agent(event: Event, context: Context) -> DropReason | None:
     return DropReason.BOT if user_agent.is_bot else None
 
 
-def _put_basic_info(event: Event, _context: Context) -> None:
-    assert event.site is not None, "an event that passed the gate has a site"
+def _put_basic_info(event: Event, context: Context) -> None:
     request = event.request
     pathname = request.pathname
     # In the order of the fields, which is quicker than by their names.
     event.clickhouse_event_attrs = EventAttributes(
-        event.site.id,
+        context.site.id,
         request.timestamp,
         request.event_name,
         request.hostname,
@@ -337,9 +332,8 @@ def _put_props(event: Event, _context: Context) -> None:
 def _put_revenue(event: Event, context: Context) -> None:
     request = event.request
     if request.revenue is not None:
-        assert event.site is not None, "an event that passed the gate has a site"
         revenue = build_revenue(
-            request.revenue, request.event_name, event.site.revenue_goals, context.tables.rates
+            request.revenue, request.event_name, context.site.revenue_goals, context.tables.rates
         )
         event.clickhouse_event_attrs = replace(event.clickhouse_event_attrs, revenue=revenue)
 

@@ -3,9 +3,15 @@
 Source: reference section 3.2.
 """
 
-from typing import Any
+from typing import Annotated, Any, Final
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
+
+MAX_USUAL_NAME_CHARS: Final = 120
+MAX_USUAL_URL_CHARS: Final = 500
+MAX_USUAL_DOMAIN_CHARS: Final = 128
+MAX_USUAL_REFERRER_CHARS: Final = 2000
+"""What is longer is rare; within these lengths a text is within its limit, whatever it holds."""
 
 
 class RawEvent(Struct, kw_only=True, gc=False):
@@ -40,6 +46,25 @@ class RawEvent(Struct, kw_only=True, gc=False):
     """Not of the event: a POST with PUT, PATCH or DELETE here is taken for such a request (reference 1.2)."""
     format: Any = field(name="_format", default=None)
     """Not of the event: the form of answer that the sender wants (reference 1.2)."""
+
+
+class UsualEvent(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """An event as nearly every tracker sends it: types and lengths are checked while it is decoded.
+
+    Fields as in ``RawEvent``. What has others, or others' types, is no usual event, which says nothing of
+    whether it is valid.
+    """
+
+    n: Annotated[str, Meta(max_length=MAX_USUAL_NAME_CHARS)]
+    v: int = 0
+    u: Annotated[str, Meta(max_length=MAX_USUAL_URL_CHARS)]
+    d: Annotated[str, Meta(max_length=MAX_USUAL_DOMAIN_CHARS)]
+    r: Annotated[str, Meta(max_length=MAX_USUAL_REFERRER_CHARS)] | None = None
+    p: dict[str, Any] | None = None
+    h: int = 0
+    i: bool = True
+    sd: int | None = None
+    e: int | None = None
 
 
 def choose(short: Any, long: Any) -> Any:

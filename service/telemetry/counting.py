@@ -18,7 +18,7 @@ MAX_TALLY_KEYS: Final = 100_000
 OTHER_DOMAIN: Final = "(other)"
 
 STEPS_MEASURED_EVERY: Final = 512
-"""One event in so many has its pipeline steps timed, all of them one by one: some 30 µs each time."""
+"""After so many events one has its pipeline steps timed, all of them one by one: some 30 µs each time."""
 
 KNOWN_METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
@@ -103,10 +103,10 @@ class Telemetry:
         taken, self._tally = self._tally, {}
         return taken
 
-    def steps_due(self) -> bool:
-        """Tell whether the steps of this event are to be timed; counts the event."""
-        self._until_steps -= 1
-        if self._until_steps:
+    def steps_due(self, events: int) -> bool:
+        """Tell whether the steps of one of these events are to be timed; counts the events."""
+        self._until_steps -= events
+        if self._until_steps > 0:
             return False
         self._until_steps = STEPS_MEASURED_EVERY
         return self.detailed

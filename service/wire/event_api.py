@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from service.ingestion.raw_event import RawEvent
+from service.ingestion.raw_event import RawEvent, UsualEvent
 from service.ingestion.request import FieldError
 from service.wire import form, strict_json
 
@@ -65,6 +65,7 @@ class Refused(Struct, frozen=True):
 Decoded = RawEvent | list[FieldError] | Refused
 
 _EVENT: Final = msgspec.json.Decoder(RawEvent)
+_USUAL_EVENT: Final = msgspec.json.Decoder(UsualEvent)
 
 
 def body_kind(content_type: str | None) -> BodyKind:
@@ -93,6 +94,16 @@ def decode_event(body: bytes, kind: BodyKind, *, content_type: str | None) -> De
     if kind is BodyKind.ABSENT:
         return RawEvent()
     return _decode_form(body, kind, content_type or "")
+
+
+def decode_usual(body: bytes) -> UsualEvent | None:
+    """Read what nearly all trackers send; None when it is something else, or nothing. Never raises."""
+    try:
+        if not body.isascii():
+            str(body, "utf-8")
+        return _USUAL_EVENT.decode(body)
+    except strict_json.TROUBLE:
+        return None
 
 
 def decode_raw(body: bytes) -> RawEvent | list[FieldError]:

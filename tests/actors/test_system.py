@@ -335,11 +335,11 @@ async def test_a_crash_costs_one_event_and_no_other(
         judge = SiteActor._judge
         left = [crashes]
 
-        def crash_first(actor: SiteActor, event: Event, now: float) -> object:
+        def crash_first(actor: SiteActor, event: Event, now: float, now_ms: int, *, is_timed: bool) -> object:
             if event.request.pathname == "/crash" and left[0]:
                 left[0] -= 1
                 raise ZeroDivisionError
-            return judge(actor, event, now)
+            return judge(actor, event, now, now_ms, is_timed=is_timed)
 
         monkeypatch.setattr(SiteActor, "_judge", crash_first)
         crashed = [await running.send(running.request(pathname="/crash")) for _ in range(crashes)]
@@ -388,7 +388,7 @@ async def _add_many(running: RunningSystem, domains: list[str]) -> None:
 
 
 async def _break_loading(running: RunningSystem, bad_id: int) -> None:
-    await running.system._site_cache.close()
+    await running.system._observed.site_cache.close()
     load = running.sites.get
 
     async def get(site_id: int) -> Site | None:
@@ -400,7 +400,7 @@ async def _break_loading(running: RunningSystem, bad_id: int) -> None:
 
 
 async def _stall_loading(running: RunningSystem) -> asyncio.Event:
-    await running.system._site_cache.close()
+    await running.system._observed.site_cache.close()
     load = running.sites.get
     gate = asyncio.Event()
 

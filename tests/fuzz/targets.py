@@ -48,7 +48,7 @@ from service.wire.snapshot import Memory, decode_memory, encode_memory
 from service.wire.traceparent import format_traceparent, parse_traceparent
 from tests.fuzz import heads, recovery
 from tests.support.entries import make_entry
-from tests.support.events import NOON, SITE, make_context, make_tables
+from tests.support.events import NOON, make_context, make_tables
 
 NOW: Final = float(NOON)
 PROXIES: Final = TrustedProxies(("127.0.0.0/8",))
@@ -111,7 +111,9 @@ def fuzz_event(data: bytes) -> None:
         "accept": accept.decode("utf-8", "surrogateescape") or None,
     }
     intake = _intake()[0]
-    understood = intake.understand(intake.meet(headers.get, PEER), body)
+    sender = intake.meet(headers.get, PEER)
+    understood = intake.understand(sender, body)
+    assert understood == intake.understand(replace(sender, is_usual=False), body), "the short way tells"
     if isinstance(understood, Request):
         _judge(understood)
 
@@ -329,7 +331,7 @@ def _read_stream(stream: bytes, cut: int, heads: Heads) -> list[tuple[Mapping[st
 def _judge(request: Request) -> None:
     """Take a request through the pipeline for each domain; what is to be stored can be read again."""
     for domain in request.domains[:3]:
-        event = Event(domain=domain, request=request, site=SITE)
+        event = Event(domain=domain, request=request)
         if run_steps(event, _context()) is None:
             session = open_session(event, 1)
             entry = Entry(to_row(event, session), None, session)

@@ -130,9 +130,8 @@ def test_an_invalid_event_says_why(
 
 def test_run_steps_gives_the_reason(context: Context) -> None:
     """The run's answer is the reason of the drop, or nothing."""
-    site = Site(id=1, domain="example.com")
-    assert run_steps(Event("example.com", make_request(user_agent=BOT), site), context) is DropReason.BOT
-    assert run_steps(Event("example.com", make_request(), site), context) is None
+    assert run_steps(Event("example.com", make_request(user_agent=BOT)), context) is DropReason.BOT
+    assert run_steps(Event("example.com", make_request()), context) is None
 
 
 def test_vpn_gives_its_country_and_nothing_else(tmp_path: Path) -> None:
@@ -149,7 +148,7 @@ def test_a_place_is_looked_up_when_somebody_asks(tmp_path: Path) -> None:
         geo_database=write_geo_database(tmp_path / "geo.mmdb", {"203.0.113.0/24": CITY_RECORD})
     )
     for shields, country in ((Shields(pages=("/x",)), ""), (Shields(countries=("FR",)), "DE")):
-        event = Event("example.com", make_request(), Site(id=1, domain="example.com"))
+        event = Event("example.com", make_request())
         assert run_steps(event, make_context(tables, shields=shields)) is None
         assert event.location.country_code == country
         assert describe_visit(event).country_code == "DE"
@@ -202,11 +201,10 @@ def test_session_attributes(tmp_path: Path) -> None:
 def test_row(tables: Tables) -> None:
     """A row has the event's own values, and the session's for id, visitor and attributes."""
     site = Site(id=9, domain="example.com", revenue_goals=(("Purchase", "EUR"),))
-    context = make_context(tables)
-    session = open_session(build_event(context, site=site, query={"utm_source": "first"}), 77)
+    context = make_context(tables, site=site)
+    session = open_session(build_event(context, query={"utm_source": "first"}), 77)
     event = build_event(
         context,
-        site=site,
         event_name="Purchase",
         timestamp=NOON + 5,
         hostname="shop.example.com",

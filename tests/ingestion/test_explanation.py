@@ -22,10 +22,10 @@ from tests.support.geo import CITY_RECORD, write_geo_database
 GOALS = Site(id=1, domain="example.com", revenue_goals=(("Purchase", "EUR"),))
 
 
-def explain(context: Context, site: Site = SITE, **changes: Any) -> dict[str, StepReport]:
+def explain(context: Context, **changes: Any) -> dict[str, StepReport]:
     """Give the reports on an event by step."""
     request = make_request(**changes)
-    event = Event(domain=request.domains[0], request=request, site=site)
+    event = Event(domain=request.domains[0], request=request)
     return {report.step: report for report in explain_steps(event, context)}
 
 
@@ -177,7 +177,7 @@ def test_words(
     used: dict[str, Any],
 ) -> None:
     """Each step says what it decided, and by which rule, header or table."""
-    report = explain(make_context(tables, shields=Shields(**shields)), GOALS, **changes)[step]
+    report = explain(make_context(tables, site=GOALS, shields=Shields(**shields)), **changes)[step]
     assert sentence in (None, report.sentence)
     assert report.used == used
 
@@ -312,9 +312,9 @@ def test_any_text_is_explained_as_it_is_judged(tables: Tables, request: Request,
 
     What only a new session asks for is explained of every event, so it is asked for here.
     """
-    context = make_context(tables, shields=shields, previous_salt=OLD_SALT)
-    judged = Event(domain=request.domains[0], request=request, site=GOALS)
-    explained = Event(domain=request.domains[0], request=request, site=GOALS)
+    context = make_context(tables, site=GOALS, shields=shields, previous_salt=OLD_SALT)
+    judged = Event(domain=request.domains[0], request=request)
+    explained = Event(domain=request.domains[0], request=request)
 
     reports = list(explain_steps(explained, context))
     assert reports[-1].reason == run_steps(judged, context)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.ingestion.raw_event import RawEvent
-from service.ingestion.request import FieldError, Request, Revenue, build_request
+from service.ingestion.raw_event import RawEvent, UsualEvent
+from service.ingestion.request import FieldError, Request, Revenue, build_request, build_usual
 
 VALID: dict[str, Any] = {"n": "pageview", "u": "https://example.com/", "d": "example.com"}
 MISSING: Any = object()
@@ -387,3 +387,77 @@ def test_what_comes_out_keeps_its_bounds(fields: dict[str, Any], address: str) -
         assert len(built.domains) == 2
         assert len(built.props) <= 30
         assert 0 <= built.tracker_script_version < 65_536
+
+
+USUAL_NAMES = [field.encode_name for field in msgspec.structs.fields(UsualEvent)]
+USUAL_FIELDS = st.fixed_dictionaries(
+    {
+        "n": st.sampled_from(["pageview", "engagement", "404", "Signup", " ", ""]) | st.text(max_size=130),
+        "u": st.sampled_from(["https://example.com/a?b=c#d", "http://", "", "data:x", "https://a b/ "])
+        | st.text(max_size=510),
+        "d": st.sampled_from(["example.com", "www.a.de,b.de", " ", ","]) | st.text(max_size=130),
+    },
+    optional={
+        "v": st.integers(),
+        "r": st.none() | st.text() | st.just("x" * 2001),
+        "p": st.none() | st.dictionaries(st.text(max_size=4), JSON_VALUES, max_size=3),
+        "h": st.integers(0, 2),
+        "i": st.booleans(),
+        "sd": st.none() | st.integers(-2, 300),
+        "e": st.none() | st.integers(-2, 10**12),
+    },
+)
+
+
+def build_both(fields: dict[str, Any], key: str | None) -> tuple[Request | None, Request | list[FieldError]]:
+    """Build a request as a usual event, None when it is none, and as any other."""
+    body = msgspec.json.encode(fields)
+    given: dict[str, Any] = {
+        "timestamp": 7,
+        "remote_ip": "192.0.2.1",
+        "user_agent": "Test",
+        "ip_class": None,
+        "key": key,
+    }
+    plain = build_request(msgspec.json.decode(body, type=RawEvent), **given)
+    try:
+        usual = msgspec.json.decode(body, type=UsualEvent)
+    except msgspec.ValidationError:
+        return None, plain
+    return build_usual(usual, 7, "192.0.2.1", "Test", None, key), plain
+
+
+@given(fields=USUAL_FIELDS, key=st.sampled_from([None, "a-key", "", "x" * 300]))
+def test_a_usual_event_is_no_other_than_it_would_be(fields: dict[str, Any], key: str | None) -> None:
+    """Read into its types or field by field: the same request, and nothing that is wrong passes."""
+    usual, plain = build_both(fields, key)
+    assert usual is None or usual == plain
+
+
+@given(
+    fields=USUAL_FIELDS,
+    odd=st.dictionaries(st.sampled_from(USUAL_NAMES) | WIRE_NAMES | st.text(), JSON_VALUES, max_size=2),
+)
+def test_an_odd_event_is_not_taken_for_a_usual_one(fields: dict[str, Any], odd: dict[str, Any]) -> None:
+    """The same with fields of any other name or type in it."""
+    usual, plain = build_both({**fields, **odd}, None)
+    assert usual is None or usual == plain
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"v": 24, "r": None},
+        {"n": "engagement", "sd": 40, "e": 3000, "r": "https://search.example/"},
+        {"n": "Signup", "p": {"plan": "team", "seats": 3}, "i": False},
+        {"u": "https://example.com/#/a", "h": 1},
+        {"n": "404", "p": None},
+        {"u": "https://example.com/" + "a" * 480, "d": "a.de,b.de", "r": "x" * 2000},
+    ],
+)
+def test_what_trackers_send_is_usual(changes: dict[str, Any]) -> None:
+    """It is read once: nothing falls back to the long way that need not."""
+    usual, plain = build_both({**VALID, **changes}, "a-key")
+    assert usual is not None
+    assert usual == plain

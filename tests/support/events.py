@@ -56,10 +56,15 @@ def make_tables(
 
 
 def make_context(
-    tables: Tables, *, shields: Shields | None = None, previous_salt: bytes | None = None
+    tables: Tables,
+    *,
+    site: Site = SITE,
+    shields: Shields | None = None,
+    previous_salt: bytes | None = None,
 ) -> Context:
     """Give what the steps need beside the event."""
     return Context(
+        site=site,
         shields=compile_shields(shields or Shields()),
         tables=tables,
         current_salt=SALT,
@@ -73,15 +78,15 @@ def describe(context: Context, *, query: str = "", referrer: str = "") -> Sessio
     raw = RawEvent(n="pageview", u=url, d="example.com", r=referrer)
     request = build_request(raw, timestamp=NOON, remote_ip="203.0.113.7", user_agent=FIREFOX, ip_class=None)
     assert isinstance(request, Request), request
-    event = Event(domain="example.com", request=request, site=SITE)
+    event = Event(domain="example.com", request=request)
     assert run_steps(event, context) is None
     return describe_visit(event)
 
 
-def build_event(context: Context, *, site: Site = SITE, **changes: Any) -> Event:
+def build_event(context: Context, **changes: Any) -> Event:
     """Give an event that ran through all steps (or to the one that dropped it), also those that wait."""
     request = make_request(**changes)
-    event = Event(domain=request.domains[0], request=request, site=site)
+    event = Event(domain=request.domains[0], request=request)
     if run_steps(event, context) is None:
         for step in STEPS:
             if step.waits:

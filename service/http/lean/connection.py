@@ -32,7 +32,6 @@ from service.http.lean.watch import Watch
 from service.http.peer import name_peer
 from service.http.settings import EventSystem
 from service.http.timing import CRASHED
-from service.ingestion.request import Request
 from service.tracing.records import RequestTrace
 from service.wire.reply import OK, TRY_AGAIN, Reply, error_view
 
@@ -113,30 +112,22 @@ class Exchange(Envelope):
 
     def settle(self, reply: Reply, *, cors: bool = True, outcomes: Outcomes = ()) -> None:
         """Note the answer."""
-        if self.answer is None:
-            around, watch = self.connection.around, self.connection.around.watch
-            self.answer = around.replies.encode(reply, given_id=self.given_id, cors=cors, close=self.is_last)
-            if watch is not None:
-                ended = watch.now()
-                took_ns = ended - self.began
-                is_sampled = watch.draw() < watch.ratio
-                if reply is OK and self.trace is None and took_ns <= watch.slow_ns:
-                    watch.note_plain(took_ns)
-                    if is_sampled and self.message is not None:
-                        watch.keep_plain(self.message.request, began=self.began, ended=ended)
-                else:
-                    self._end_watch(watch, reply.status, outcomes, is_sampled=is_sampled)
-            self.connection.go_on()
+        if self.answer is not None:
+            return
+        connection = self.connection
+        around = connection.around
+        self.answer = around.replies.encode(reply, given_id=self.given_id, cors=cors, close=self.is_last)
+        watch = around.watch
+        if watch is not None:
+            if reply is OK and self.trace is None:
+                watch.end_plain(self.began, self.message.request, outcomes)
+            else:
+                self._end_watch(watch, reply.status, outcomes)
+        connection.go_on()
 
-    def _end_watch(self, watch: Watch, status: int, outcomes: Outcomes, *, is_sampled: bool) -> None:
-        self.trace = watch.end(
-            self.trace,
-            status,
-            began=self.began,
-            request=None if self.message is None else self.message.request,
-            outcomes=outcomes,
-            is_sampled=is_sampled,
-        )
+    def _end_watch(self, watch: Watch, status: int, outcomes: Outcomes) -> None:
+        request = None if self.message is None else self.message.request
+        self.trace = watch.end(self.trace, status, began=self.began, request=request, outcomes=outcomes)
 
     def _log_bug(self, error: Exception) -> None:
         if self.trace is not None:
@@ -266,11 +257,15 @@ class LeanConnection(asyncio.Protocol):
         """
         if self._working or self._woken:
             return
-        if len(self._waiting) == 1 and not self._kept:
-            self._write_answers()
+        waiting = self._waiting
+        if len(waiting) == 1 and not self._kept:
+            answer = waiting[0].answer
+            if answer is not None:
+                waiting.popleft()
+                self._write(answer)
             if self._eof or self._is_last or self._discards or not self._reading:
                 self._settle_down()
-        elif self._waiting and self._waiting[0].answer is not None:
+        elif waiting and waiting[0].answer is not None:
             self._woken = True
             self.around.loop.call_soon(self._wake)
 
@@ -363,25 +358,32 @@ class LeanConnection(asyncio.Protocol):
             sender, head.peer = around.intake.meet(head.headers.get, peer), peer
             head.sender = sender
         self._body_until = None
-        self._is_last = head.closes or type(body) is not bytes
-        began, trace, watch = 0, None, around.watch
+        if head.closes or type(body) is not bytes:
+            self._is_last = True
+        watch, trace, began = around.watch, None, 0
         if watch is not None:
-            began = watch.now()
-        if around.system.turns_away():
-            understood: Request | Refusal = TURNED_AWAY
-        else:
-            understood = around.intake.understand(sender, body)
-        if watch is not None:
-            is_for_several = type(understood) is Request and len(understood.domains) > 1
-            if head.traceparent is not None or is_for_several:
-                trace = watch.begin(head.traceparent, peer, began=began, is_for_several=is_for_several)
-        message = Ingest(understood, trace) if type(understood) is Request else None
+            now = watch.now
+            began = now()
+        understood = TURNED_AWAY if around.system.turns_away() else around.intake.understand(sender, body)
+        if type(understood) is Refusal:
+            self._answer(understood, began)
+            return
+        is_for_several = len(understood.domains) > 1
+        if watch is not None and (is_for_several or head.traceparent is not None):
+            trace = watch.begin(head.traceparent, peer, began=began, is_for_several=is_for_several)
+        message = Ingest(understood, trace)
         exchange = Exchange(message, None, None, self, began, trace, head.request_id, self._is_last)
         self._waiting.append(exchange)
-        if type(understood) is Refusal:
-            exchange.settle(understood.reply, cors=understood.cors)
-        else:
-            around.system.offer(exchange)
+        around.system.offer(exchange)
+
+    def _answer(self, refusal: Refusal, began: int) -> None:
+        """Answer a request that no site gets to see."""
+        head, watch, trace = self._reader.head, self.around.watch, None
+        if watch is not None and head.traceparent is not None:
+            trace = watch.begin(head.traceparent, self._peer, began=began, is_for_several=False)
+        exchange = Exchange(None, None, None, self, began, trace, head.request_id, self._is_last)
+        self._waiting.append(exchange)
+        exchange.settle(refusal.reply, cors=refusal.cors)
 
     def _give_up_body(self) -> None:
         self._discards, self._kept = True, b""
@@ -391,14 +393,19 @@ class LeanConnection(asyncio.Protocol):
 
     def _write_answers(self) -> None:
         waiting = self._waiting
-        if not waiting or (answers := waiting[0].answer) is None or self._transport is None:
+        if not waiting or (answers := waiting[0].answer) is None:
             return
         waiting.popleft()
         while waiting and (answer := waiting[0].answer) is not None:
             answers += answer
             waiting.popleft()
-        self._quiet_until = self.around.loop.time() + self.around.limits.keep_alive_s
-        self._transport.write(answers)
+        self._write(answers)
+
+    def _write(self, answers: bytes) -> None:
+        if self._transport is not None:
+            around = self.around
+            self._quiet_until = around.loop.time() + around.limits.keep_alive_s
+            self._transport.write(answers)
 
     def _settle_down(self) -> None:
         transport = self._transport

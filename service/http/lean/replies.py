@@ -36,10 +36,14 @@ class ReplyBytes:
 
     def encode(self, reply: Reply, *, given_id: str | None, cors: bool = True, close: bool = False) -> bytes:
         """Give the response; ``given_id`` is the request id that the sender sent."""
-        if not 0.0 <= self._clock() - self._second < 1.0:
+        # What an attribute holds is called by a name of its own: "self._clock()" is looked for as a method
+        # first, each time anew, in Python 3.11.
+        clock = self._clock
+        if not 0.0 <= clock() - self._second < 1.0:
             self._show_date()
         if reply is OK and given_id is None and cors and not close:
-            return self._plain_ok % self._next_number()
+            next_number = self._next_number
+            return self._plain_ok % next_number()
         if reply is OK and cors:
             frame = self._ok
         elif reply is TRY_AGAIN and cors:

@@ -28,14 +28,13 @@ class Watch:
         self._durations: dict[int, Histogram] = {}
         """By status, of which there are few; looked up once."""
         self.now = monotonic_ns if tracing is None else tracing.now
-        """Gives nanoseconds, for ``begin``, ``end`` and ``note_plain``."""
-        self.draw = random.random
-        """Below ``ratio`` a request is sampled that nobody followed; the caller draws, as it is for all."""
-        self.ratio = 0.0 if tracing is None else tracing.ratio
-        self.slow_ns: float = inf if tracing is None else tracing.slow_ns
+        """Gives nanoseconds, for when a request began."""
+        self._draw = random.random
+        self._ratio = 0.0 if tracing is None else tracing.ratio
+        """The share of requests that is sampled where nobody followed them."""
+        self._slow_ns: float = inf if tracing is None else tracing.slow_ns
         """What takes longer is kept."""
-        self.note_plain = telemetry.request_durations(METHOD, EVENT_PATH, OK.status).record_ns
-        """Notes an event that nobody follows, was buffered, and was not slow."""
+        self._note_plain = telemetry.request_durations(METHOD, EVENT_PATH, OK.status).record_ns
 
     def begin(
         self, traceparent: str | None, peer: str, *, began: int, is_for_several: bool
@@ -48,12 +47,19 @@ class Watch:
             return None
         return self._tracing.begin(EVENT_PATH, parent, began=began)
 
-    def keep_plain(self, request: Request, *, began: int, ended: int) -> None:
-        """Have the spans made of a plain event that is sampled."""
-        if self._tracing is not None:
+    def end_plain(self, began: int, request: Request, outcomes: Outcomes) -> None:
+        """Note the answer to an event that nobody follows and that was buffered, as nearly all are."""
+        now, draw, note_plain = self.now, self._draw, self._note_plain
+        ended = now()
+        took_ns = ended - began
+        is_sampled = draw() < self._ratio
+        if took_ns > self._slow_ns:
+            self._keep(began, OK.status, request, outcomes, is_sampled=is_sampled)
+        elif is_sampled and self._tracing is not None:
             self._tracing.keep_buffered(
                 EVENT_PATH, began=began, ended=ended, status=OK.status, request=request
             )
+        note_plain(took_ns)
 
     def end(
         self,
@@ -63,13 +69,13 @@ class Watch:
         began: int,
         request: Request | None,
         outcomes: Outcomes,
-        is_sampled: bool,
     ) -> RequestTrace | None:
         """Note the answer; gives what followed the request, which may begin here."""
         ended = self.now() if trace is None else trace.finish(status)
+        is_sampled = trace is None and self._draw() < self._ratio
         if trace is None and (
             is_sampled
-            or ended - began > self.slow_ns
+            or ended - began > self._slow_ns
             or status >= FAILED_STATUS
             or any(type(verdict) in RETRIED for _, verdict in outcomes)
         ):
