@@ -19,7 +19,6 @@ from service.http.lean.replies import ReplyBytes
 from service.http.lean.request import PlainReader
 from service.ingestion.verdict import BUFFERED
 from service.wire.event_api import BodyKind, decode_event
-from service.wire.reply import OK
 from tests.support.public_server import NOW, ScriptedSystem, public_settings
 from tests.support.wire import Wire, wires
 
@@ -67,7 +66,7 @@ def measure_steps(requests: list[bytes]) -> dict[str, float]:
         "  of which decode": measure(
             lambda body: decode_event(body, BodyKind.RAW, content_type="text/plain"), bodies
         ),
-        "write the answer": measure(lambda _: replies.encode(OK, given_id=None), requests),
+        "write the answer": measure(lambda _: replies.encode_ok(), requests),
     }
 
 

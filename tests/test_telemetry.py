@@ -284,7 +284,7 @@ class TestOnePlace:
     def test_only_emitting_counts(self, number: str, emit: str) -> None:
         """The number of an event, and the minute total of its site, grow nowhere else."""
         assert places(rf"\.{number}(\[\w+\])? \+= ") == {"service/telemetry/counting.py": emit}
-        assert emit in functions_with(r"self\._count\(event", ROOT / "service/telemetry/counting.py")
+        assert emit in functions_with(r"self\._count\(key\)", ROOT / "service/telemetry/counting.py")
 
     @pytest.mark.parametrize("name", [telemetry_event_buffered(), telemetry_event_dropped()])
     def test_names_are_written_once(self, name: str) -> None:

@@ -83,12 +83,23 @@ class Telemetry:
     def emit_telemetry_buffered(self, event: CountedEvent) -> None:
         """Count one event of one domain that is in the journal."""
         self.buffered += 1
-        self._count(event, "buffered")
+        request = event.request
+        timestamp = request.timestamp
+        key = (timestamp - timestamp % 60, event.domain, "buffered", request.tracker_script_version)
+        tally = self._tally
+        count = tally.get(key)
+        if count is None:
+            self._count(key)
+        else:  # as nearly always: not worth a call
+            tally[key] = count + 1
 
     def emit_telemetry_dropped(self, event: CountedEvent, reason: DropReason) -> None:
         """Count one event of one domain that was judged and will not be stored."""
         self.dropped[reason] += 1
-        self._count(event, f"dropped_{reason}")
+        request = event.request
+        minute = request.timestamp - request.timestamp % 60
+        key = (minute, event.domain, f"dropped_{reason}", request.tracker_script_version)
+        self._count(key)
 
     def emit_telemetry_repeated(self) -> None:
         """Count one event of one domain that was stored before, under the same key."""
@@ -192,20 +203,15 @@ class Telemetry:
             for table, count in list(counts.items()):
                 yield Measured(metric, count, {"table": table})
 
-    def _count(self, event: CountedEvent, metric: str) -> None:
-        request = event.request
-        minute = request.timestamp - request.timestamp % 60
-        key = (minute, event.domain, metric, request.tracker_script_version)
+    def _count(self, key: TallyKey) -> None:
         tally = self._tally
-        count = tally.get(key)
-        if count is None:
-            if len(tally) >= MAX_TALLY_KEYS:
-                # A flood of made-up domains or versions must not grow memory: the total stays right, the
-                # names are given up.
-                self.tally_overflow += 1
-                key = (minute, OTHER_DOMAIN, metric, 0)
-            count = tally.get(key, 0)
-        tally[key] = count + 1
+        if key not in tally and len(tally) >= MAX_TALLY_KEYS:
+            # A flood of made-up domains or versions must not grow memory: the total stays right, the names
+            # are given up.
+            self.tally_overflow += 1
+            minute, _, metric, _ = key
+            key = (minute, OTHER_DOMAIN, metric, 0)
+        tally[key] = tally.get(key, 0) + 1
 
 
 def _request_attributes(method: str, route: str, status: int) -> dict[str, str | int]:

@@ -99,7 +99,17 @@ class Exchange(Envelope):
     def reply(self, value: Any) -> None:
         """Answer with what became of the request."""
         result: BuildResult = value
-        self.settle(self.connection.around.intake.reply(result), outcomes=result.outcomes)
+        connection = self.connection
+        around = connection.around
+        reply = around.intake.reply(result)
+        if reply is not OK or self.trace is not None or self.is_last or self.given_id is not None:
+            self.settle(reply, outcomes=result.outcomes)
+        elif self.answer is None:  # as nearly all are answered
+            self.answer = around.replies.encode_ok()
+            watch = around.watch
+            if watch is not None:
+                watch.end_plain(self.began, self.message.request, result.outcomes)
+            connection.go_on()
 
     def fail(self, error: Exception) -> None:
         """Turn an error into an answer: of the actor system, or a bug of ours, which is logged."""
@@ -119,15 +129,11 @@ class Exchange(Envelope):
         self.answer = around.replies.encode(reply, given_id=self.given_id, cors=cors, close=self.is_last)
         watch = around.watch
         if watch is not None:
-            if reply is OK and self.trace is None:
-                watch.end_plain(self.began, self.message.request, outcomes)
-            else:
-                self._end_watch(watch, reply.status, outcomes)
+            request = None if self.message is None else self.message.request
+            self.trace = watch.end(
+                self.trace, reply.status, began=self.began, request=request, outcomes=outcomes
+            )
         connection.go_on()
-
-    def _end_watch(self, watch: Watch, status: int, outcomes: Outcomes) -> None:
-        request = None if self.message is None else self.message.request
-        self.trace = watch.end(self.trace, status, began=self.began, request=request, outcomes=outcomes)
 
     def _log_bug(self, error: Exception) -> None:
         if self.trace is not None:

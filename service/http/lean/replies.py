@@ -34,16 +34,19 @@ class ReplyBytes:
         self._plain_ok = b""
         """A pattern of what most events get in this second; it takes the number of the request id."""
 
-    def encode(self, reply: Reply, *, given_id: str | None, cors: bool = True, close: bool = False) -> bytes:
-        """Give the response; ``given_id`` is the request id that the sender sent."""
+    def encode_ok(self) -> bytes:
+        """Give the response to most events: ``OK``, with a request id of ours, on a connection that stays."""
         # What an attribute holds is called by a name of its own: "self._clock()" is looked for as a method
         # first, each time anew, in Python 3.11.
-        clock = self._clock
+        clock, next_number = self._clock, self._next_number
         if not 0.0 <= clock() - self._second < 1.0:
             self._show_date()
-        if reply is OK and given_id is None and cors and not close:
-            next_number = self._next_number
-            return self._plain_ok % next_number()
+        return self._plain_ok % next_number()
+
+    def encode(self, reply: Reply, *, given_id: str | None, cors: bool = True, close: bool = False) -> bytes:
+        """Give the response; ``given_id`` is the request id that the sender sent."""
+        if not 0.0 <= self._clock() - self._second < 1.0:
+            self._show_date()
         if reply is OK and cors:
             frame = self._ok
         elif reply is TRY_AGAIN and cors:
