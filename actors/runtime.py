@@ -538,8 +538,7 @@ class Cell:
     def _one_by_one(self, actor: Actor, now: float) -> Awaitable[None] | None:
         """Handle what is left of the batch, up to the first handler that wants to be awaited."""
         for envelope in self._rest:
-            if envelope.expired(now):
-                self._skip(envelope)
+            if self._is_over(envelope, now):
                 continue
             self._in_hand = (envelope,)
             pending = actor.receive(envelope)
@@ -550,17 +549,15 @@ class Cell:
 
     def _all_at_once(self, actor: Actor, now: float) -> Awaitable[None] | None:
         """Hand over what is left of the batch; on the second call, after the wait, nothing is."""
-        batch: list[Envelope] = []
-        for envelope in self._rest:
-            if envelope.future is not None:
-                is_over = envelope.expired(now)
-            else:  # as most are: not worth a call each
-                is_over = envelope.deadline is not None and now >= envelope.deadline
-            if not is_over:
-                batch.append(envelope)
-            else:
-                self._skip(envelope)
+        taken = list(self._rest)
         self._rest = NOTHING  # one for all actors that rest, of which there are thousands
+        batch = [
+            envelope
+            for envelope in taken
+            if envelope.future is None and (envelope.deadline is None or now < envelope.deadline)
+        ]
+        if len(batch) < len(taken):  # not often: most are neither asks nor too late
+            batch = [envelope for envelope in taken if not self._is_over(envelope, now)]
         self._in_hand = tuple(batch)
         if not batch:
             return None
@@ -577,7 +574,10 @@ class Cell:
         elif not isinstance(envelope.message, Stop):
             ref._undelivered(ref.kind, Undelivered.STOPPED, envelope.message)
 
-    def _skip(self, envelope: Envelope) -> None:
-        """Leave out a message nobody waits for."""
+    def _is_over(self, envelope: Envelope, now: float) -> bool:
+        """Tell whether nobody waits for a message; it is to be left out then."""
+        if not envelope.expired(now):
+            return False
         self.expired += 1
         envelope.fail(DeadlineExceeded("the deadline passed before the message was looked at"))
+        return True

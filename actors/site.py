@@ -284,9 +284,15 @@ class SiteActor(Actor):
         reason = check_gate(self._site, now_ms, self._rate_limit)
         if reason is not None:
             return DROPPED[reason]
-        context = self._find_context(event.request.timestamp, now)
-        if context is None:
-            return NOT_READY
+        timestamp, context = event.request.timestamp, self._context
+        if (
+            context is None
+            or timestamp // DAY_S != self._context_day
+            or self._around.salts.by_day is not self._context_book
+        ):
+            context = self._find_context(timestamp, now)
+            if context is None:
+                return NOT_READY
         if is_timed:
             reason = run_steps_timed(event, context, stopwatch, self._around.telemetry.record_step)
         else:
@@ -299,11 +305,9 @@ class SiteActor(Actor):
         return entry if entry is not None else DROPPED[DropReason.NO_SESSION_FOR_ENGAGEMENT]
 
     def _find_context(self, timestamp: int, now: float) -> Context | None:
-        """Give what an event of that time is judged with; None while there is no salt."""
+        """Give what events of that day are judged with, from now on; None while there is no salt."""
         around, context = self._around, self._context
         book, day = around.salts.by_day, timestamp // DAY_S
-        if context is not None and day == self._context_day and book is self._context_book:
-            return context
         salts = around.salts.at(timestamp, now=now)
         if salts is None:
             return None

@@ -12,6 +12,7 @@ from actors.messages import BuildResult
 from service.clock import Clock
 from service.http.body import BodyTrouble
 from service.http.settings import PublicSettings
+from service.ingestion.identity import VisitorMemo
 from service.ingestion.raw_event import RawEvent
 from service.ingestion.request import FieldError, Request, build_request, build_usual
 from service.ingestion.verdict import BUFFERED
@@ -55,6 +56,7 @@ class Sender(Struct, frozen=True, gc=False):
     user_agent: str | None
     key: str | None
     """By which it marks this event, to send it again without harm."""
+    memo: VisitorMemo
     is_usual: bool
     """Whether it sends and takes what trackers do: what is below needs no look then."""
     kind: BodyKind
@@ -83,6 +85,7 @@ class EventIntake:
             resolve_ip_class(header, peer, self._proxies),
             header("user-agent"),
             header(KEY_HEADER),
+            VisitorMemo(),
             takes_json and kind is BodyKind.RAW,
             kind,
             content_type,
@@ -103,7 +106,13 @@ class EventIntake:
             usual = decode_usual(body)
             if usual is not None:
                 request = build_usual(
-                    usual, timestamp, sender.remote_ip, sender.user_agent, sender.ip_class, sender.key
+                    usual,
+                    timestamp,
+                    sender.remote_ip,
+                    sender.user_agent,
+                    sender.ip_class,
+                    sender.key,
+                    sender.memo,
                 )
                 if request is not None:
                     return request
@@ -119,6 +128,7 @@ class EventIntake:
             user_agent=sender.user_agent,
             ip_class=sender.ip_class,
             key=sender.key,
+            memo=sender.memo,
         )
         return built if isinstance(built, Request) else Refusal(errors_reply(built))
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from service.ingestion.addresses import IpVerdicts
 from service.ingestion.channel import find_channel
 from service.ingestion.geolocation import NOWHERE, Geolocator, Location
-from service.ingestion.identity import RootDomains, hash_visitor, join_visitor
+from service.ingestion.identity import KnownVisitor, RootDomains, hash_visitor, join_visitor
 from service.ingestion.origin import find_origin
 from service.ingestion.published import Published
 from service.ingestion.request import FieldError, Request
@@ -287,7 +287,11 @@ def _drop_shield_rule_country(event: Event, context: Context) -> DropReason | No
 
 
 def _put_user_agent(event: Event, context: Context) -> DropReason | None:
-    event.user_agent = user_agent = context.tables.user_agents.parse(event.request.user_agent)
+    request = event.request
+    known = None if request.memo is None else request.memo.known
+    agents = context.tables.user_agents
+    user_agent = agents.parse(request.user_agent) if known is None else known.user_agent
+    event.user_agent = user_agent
     return DropReason.BOT if user_agent.is_bot else None
 
 
@@ -344,11 +348,22 @@ def _put_salts(event: Event, context: Context) -> None:
 
 def _put_user_id(event: Event, context: Context) -> None:
     request = event.request
-    root = context.tables.root_domains.root_domain(request.hostname)
-    who = join_visitor(request.user_agent, request.remote_ip, event.domain, root)
+    memo, domain, hostname = request.memo, event.domain, request.hostname
+    known = None if memo is None else memo.known
+    if known is not None and known.under is context and known.domain == domain and known.hostname == hostname:
+        event.user_id = known.user_id
+        if known.previous_user_id is not None:
+            event.previous_user_id = known.previous_user_id
+        return
+    root = context.tables.root_domains.root_domain(hostname)
+    who = join_visitor(request.user_agent, request.remote_ip, domain, root)
     event.user_id = hash_visitor(context.current_salt, who)
     if context.previous_salt is not None:
         event.previous_user_id = hash_visitor(context.previous_salt, who)
+    if memo is not None:
+        memo.known = KnownVisitor(
+            context, domain, hostname, event.user_id, event.previous_user_id, event.user_agent
+        )
 
 
 def _validate_clickhouse_event(event: Event, _context: Context) -> DropReason | None:

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 import siphashc
+from msgspec import Struct
 
 from service.ingestion.remembered import Remembered
+from service.ingestion.user_agent import UserAgent
 
 NO_HOSTNAME: Final = "(none)"
 MAX_CACHED_HOSTNAME_CHARS: Final = 253
@@ -61,6 +63,28 @@ def join_visitor(user_agent: str | None, remote_ip: str, domain: str, root_domai
 
 hash_visitor: Final[Callable[[bytes, bytes], int]] = siphashc.siphash
 """Gives the number of a visitor under a salt."""
+
+
+class KnownVisitor(Struct, frozen=True, gc=False):
+    """What was found of a visitor with an event, and for which events it holds."""
+
+    under: object
+    """Whose salts the numbers were made with."""
+    domain: str
+    hostname: str
+    user_id: int
+    previous_user_id: int | None
+    user_agent: UserAgent
+    """This one holds for all events."""
+
+
+class VisitorMemo(Struct, gc=False):
+    """What was found of a sender last, so that its next event is not hashed and taken apart again.
+
+    It lives as long as the HTTP layer remembers the head that the events came in: two minutes at most.
+    """
+
+    known: KnownVisitor | None = None
 
 
 def root_domain(hostname: str, registrable: Callable[[str], str | None]) -> str:

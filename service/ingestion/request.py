@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from service.ingestion import money, props, url
 from service.ingestion.idempotency import KEY_MESSAGE, is_key
+from service.ingestion.identity import VisitorMemo
 from service.ingestion.raw_event import (
     MAX_USUAL_DOMAIN_CHARS,
     MAX_USUAL_URL_CHARS,
@@ -122,6 +123,8 @@ class Request(Struct, frozen=True, gc=False):
     """As sent, modulo 65536 (reference 10.4)."""
     key: str | None = None
     """By which its sender marks what is the same event, however often it is sent."""
+    memo: VisitorMemo | None = None
+    """Shared by all requests with this address and user agent out of one head; None when nobody keeps it."""
 
 
 class FieldError(Struct, frozen=True):
@@ -138,6 +141,7 @@ def build_usual(
     user_agent: str | None,
     ip_class: str | None,
     key: str | None,
+    memo: VisitorMemo | None,
 ) -> Request | None:
     """Make a Request of a usual event, the same as ``build_request``; None when there may be trouble.
 
@@ -181,6 +185,7 @@ def build_usual(
         is_system_event or event.i,
         event.v % _SCRIPT_VERSIONS,
         key,
+        memo,
     )
 
 
@@ -193,6 +198,7 @@ def build_request(
     ip_class: str | None,
     back_dated: bool = False,
     key: str | None = None,
+    memo: VisitorMemo | None = None,
 ) -> Request | list[FieldError]:
     """Check every field and make a Request, or say all that is wrong; never raises.
 
@@ -251,6 +257,7 @@ def build_request(
         is_system_event or (raw.i is not False and raw.interactive is not False),
         raw.v % _SCRIPT_VERSIONS if type(raw.v) is int else 0,
         key,
+        memo,
     )
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.ingestion.event import (
     MAX_TIMESTAMP,
@@ -16,12 +18,13 @@ from service.ingestion.event import (
     to_row,
 )
 from service.ingestion.geolocation import Location
-from service.ingestion.identity import visitor_id
+from service.ingestion.identity import KnownVisitor, VisitorMemo, visitor_id
 from service.ingestion.request import FieldError, Revenue
 from service.ingestion.rows import SessionAttributes, to_text
 from service.ingestion.session import open_session
 from service.ingestion.shields import Shields
 from service.ingestion.site import Site
+from service.ingestion.user_agent import UserAgent
 from service.ingestion.verdict import DropReason
 from tests.support.events import (
     FIREFOX,
@@ -132,6 +135,42 @@ def test_run_steps_gives_the_reason(context: Context) -> None:
     """The run's answer is the reason of the drop, or nothing."""
     assert run_steps(Event("example.com", make_request(user_agent=BOT)), context) is DropReason.BOT
     assert run_steps(Event("example.com", make_request()), context) is None
+
+
+@given(
+    sent=st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.sampled_from(["example.com", "shop.example.com", "example.org"]),
+            st.sampled_from(["example.com", "www.example.com", "example.org", "(none)"]),
+        ),
+        max_size=8,
+    )
+)
+def test_a_memo_tells_no_other_number(tables: Tables, sent: list[tuple[int, str, str]]) -> None:
+    """Whatever a sender sent before, for which domain and under which salts: the number is as without it."""
+    contexts = (
+        make_context(tables),
+        make_context(tables, previous_salt=OLD_SALT),
+        make_context(tables, site=Site(id=2, domain="example.org")),
+    )
+    memo = VisitorMemo()
+    for which, domain, hostname in sent:
+        numbers = []
+        for given_memo in (memo, None, memo):
+            event = Event(domain, make_request(hostname=hostname, memo=given_memo))
+            assert run_steps(event, contexts[which]) is None
+            numbers.append((event.user_id, event.previous_user_id, event.user_agent))
+        assert numbers == [numbers[1]] * 3
+
+
+def test_a_memo_spares_the_hashing(tables: Tables) -> None:
+    """What it holds is taken: else it would be there for nothing."""
+    context, memo = make_context(tables, previous_salt=OLD_SALT), VisitorMemo()
+    memo.known = KnownVisitor(context, "example.com", "example.com", 7, 8, UserAgent(browser="Lynx"))
+    event = Event("example.com", make_request(memo=memo))
+    assert run_steps(event, context) is None
+    assert (event.user_id, event.previous_user_id, event.user_agent.browser) == (7, 8, "Lynx")
 
 
 def test_vpn_gives_its_country_and_nothing_else(tmp_path: Path) -> None:

@@ -424,7 +424,7 @@ def build_both(fields: dict[str, Any], key: str | None) -> tuple[Request | None,
         usual = msgspec.json.decode(body, type=UsualEvent)
     except msgspec.ValidationError:
         return None, plain
-    return build_usual(usual, 7, "192.0.2.1", "Test", None, key), plain
+    return build_usual(usual, 7, "192.0.2.1", "Test", None, key, None), plain
 
 
 @given(fields=USUAL_FIELDS, key=st.sampled_from([None, "a-key", "", "x" * 300]))
