@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
@@ -220,7 +221,7 @@ class System:
             tracing=self._tracing,
             keys=self._keys,
             epochs=self._sites.lives,
-            new_session_id=lambda: random.getrandbits(64),
+            new_session_id=partial(random.getrandbits, 64),
             memories=self._memories,
             passivate=self._sites.passivate,
             idle_s=settings.site_idle_s,

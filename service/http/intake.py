@@ -18,6 +18,7 @@ from service.ingestion.request import FieldError, Request, build_request, build_
 from service.ingestion.verdict import BUFFERED
 from service.wire.accept import choose_format
 from service.wire.event_api import (
+    RAW,
     BodyKind,
     Decoded,
     Refused,
@@ -56,7 +57,8 @@ class Sender(Struct, frozen=True, gc=False):
     user_agent: str | None
     key: str | None
     """By which it marks this event, to send it again without harm."""
-    memo: VisitorMemo
+    memo: VisitorMemo | None
+    """None where nobody remembers this sender."""
     is_usual: bool
     """Whether it sends and takes what trackers do: what is below needs no look then."""
     kind: BodyKind
@@ -74,8 +76,8 @@ class EventIntake:
         self._with_reasons = settings.drop_reasons_header
         self._clock = clock
 
-    def meet(self, header: Lookup, peer: str) -> Sender:
-        """Read the headers; never raises."""
+    def meet(self, header: Lookup, peer: str, *, is_kept: bool = False) -> Sender:
+        """Read the headers; never raises. ``is_kept`` says that the Sender will be asked for again."""
         content_type, accept = header("content-type"), header("accept")
         kind = body_kind(content_type)
         takes_json = choose_format(("json",), accept=accept) is not None
@@ -85,8 +87,8 @@ class EventIntake:
             resolve_ip_class(header, peer, self._proxies),
             header("user-agent"),
             header(KEY_HEADER),
-            VisitorMemo(),
-            takes_json and kind is BodyKind.RAW,
+            VisitorMemo() if is_kept else None,
+            takes_json and kind is RAW,
             kind,
             content_type,
             accept,

@@ -186,10 +186,9 @@ def describe_visit(event: Event) -> SessionAttributes:
     assert context is not None, "an event that opens a session was judged"
     if not context.shields.countries:  # otherwise its country was judged
         _put_geolocation(event, context)
-    origin = find_origin(event.request, context.tables.sources)
-    event.source, event.acquisition_channel = origin.source, origin.channel
+    _, channel, texts = find_origin(event.request, context.tables.sources)
     location, user_agent = event.location, event.user_agent
-    referrer, referrer_source, click_id, medium, source, campaign, content, term = origin.texts
+    referrer, referrer_source, click_id, medium, source, campaign, content, term = texts
     # In the order of the fields: names would take five times as long, for each visit.
     return SessionAttributes(
         referrer,
@@ -209,7 +208,7 @@ def describe_visit(event: Event) -> SessionAttributes:
         user_agent.os_version,
         user_agent.browser,
         user_agent.browser_version,
-        origin.channel,
+        channel,
     )
 
 

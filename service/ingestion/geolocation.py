@@ -77,15 +77,21 @@ class CountryGeolocator:
 
     def __init__(self, look_up: Callable[[str], str | None], *, kind: str) -> None:
         self._look_up = look_up
+        self._locations: dict[str | None, Location] = {}
+        """By country, of which there are few."""
         self.kind = kind
 
     def locate(self, remote_ip: str) -> Location:
         """Give the country of an address as text; ``NOWHERE`` when it is no address or not known."""
+        look_up = self._look_up
         try:
-            country = self._look_up(remote_ip)
+            country = look_up(remote_ip)
         except ValueError:
             return NOWHERE
-        return Location(country) if is_country(country) else NOWHERE
+        location = self._locations.get(country)
+        if location is None:
+            location = self._locations[country] = Location(country) if is_country(country) else NOWHERE
+        return location
 
     def find_fields(self, remote_ip: str) -> dict[str, object]:
         """Give the country that the table has."""

@@ -361,8 +361,8 @@ class LeanConnection(asyncio.Protocol):
         around, head, peer = self.around, self._reader.head, self._peer
         sender = head.sender
         if sender is None or head.peer != peer:
-            sender, head.peer = around.intake.meet(head.headers.get, peer), peer
-            head.sender = sender
+            sender = around.intake.meet(head.headers.get, peer, is_kept=head.is_kept)
+            head.sender, head.peer = sender, peer
         self._body_until = None
         if head.closes or type(body) is not bytes:
             self._is_last = True

@@ -40,6 +40,8 @@ class Head(Struct, eq=False, gc=False):
     """What it says of who sent it; None until somebody asked."""
     peer: str = ""
     """The peer for which ``sender`` is true."""
+    is_kept: bool = False
+    """Whether it is remembered."""
 
 
 def make_head(headers: Mapping[str, str], length: int) -> Head:
@@ -98,3 +100,4 @@ class Heads:
         if len(self.young) >= MAX_HEADS:
             self.turn()
         self.young[data] = head
+        head.is_kept = True
