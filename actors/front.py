@@ -8,7 +8,7 @@ says (section 8.2); once a site took it up, its verdict is awaited.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
@@ -159,6 +159,7 @@ class FrontActor(Actor):
         directory: Directory,
         tables: Tables,
         telemetry: Telemetry,
+        awake: Mapping[int, Ref[Offer]],
         find_site: Callable[[int], Ref[Offer] | None],
         max_in_flight: int,
         ask_timeout_s: float,
@@ -168,7 +169,9 @@ class FrontActor(Actor):
         self._directory = directory
         self._tables = tables
         self._telemetry = telemetry
+        self._awake = awake
         self._find_site = find_site
+        """Wakes a site that is not, unless it is down."""
         self._max_in_flight = max_in_flight
         self._ask_timeout_s = ask_timeout_s
         self._max_wait_s = max_wait_s
@@ -269,8 +272,7 @@ class FrontActor(Actor):
         if site_id is None:
             offered.reply(NOT_FOUND)
             return
-        find_site = self._find_site
-        ref = find_site(site_id)
+        ref = self._awake.get(site_id) or self._find_site(site_id)
         if ref is None:
             offered.reply(SITE_UNAVAILABLE)
         # Most sites have no backlog: not worth a call for each event.

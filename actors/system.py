@@ -378,6 +378,7 @@ class System:
             directory=self._directory,
             tables=self._tables,
             telemetry=self._telemetry,
+            awake=self._sites.by_id,
             find_site=self._sites.find,
             max_in_flight=self._settings.max_in_flight,
             ask_timeout_s=self._settings.ask_timeout_s,

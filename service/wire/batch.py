@@ -13,15 +13,15 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct, structs
 
 from service.ingestion.idempotency import KEY_MESSAGE, is_key
-from service.ingestion.raw_event import RawEvent
-from service.ingestion.request import FieldError, Request, build_request
-from service.ingestion.text import has_at_most_bytes
+from service.ingestion.raw_event import RawEvent, UsualEvent
+from service.ingestion.request import FieldError, Request, build_request, build_usual
+from service.ingestion.text import MAX_BYTES_OF_CHAR, has_at_most_bytes
 from service.ingestion.verdict import BUFFERED, Buffered, Dropped, Repeated, Verdict
 from service.wire import strict_json
 from service.wire.forwarded import parse_address
@@ -37,6 +37,7 @@ MAX_AGE_S: Final = 72 * 3600
 MAX_AHEAD_S: Final = 60
 MAX_USER_AGENT_BYTES: Final = 8192
 """As long as a header may be."""
+MAX_USUAL_USER_AGENT_CHARS: Final = MAX_USER_AGENT_BYTES // MAX_BYTES_OF_CHAR
 
 NDJSON_TYPES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
@@ -66,6 +67,15 @@ class BatchItem(RawEvent):
     id: Any = None
 
 
+class UsualItem(UsualEvent, kw_only=True):
+    """An event of a batch as nearly every sender has it; see ``UsualEvent``."""
+
+    timestamp: Any = None
+    ip: str
+    user_agent: Annotated[str, Meta(max_length=MAX_USUAL_USER_AGENT_CHARS)]
+    id: Any = None
+
+
 class Invalid(Struct, frozen=True):
     """An item that is wrong, and everything that is wrong with it."""
 
@@ -82,6 +92,7 @@ _BUFFERED: Final[dict[str, object]] = {"verdict": "buffered"}
 
 _ITEM: Final = msgspec.json.Decoder(BatchItem)
 _ITEMS: Final = msgspec.json.Decoder(list[BatchItem])
+_USUAL_ITEMS: Final = msgspec.json.Decoder(list[UsualItem])
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _JSON_SPACE: Final = b" \t\r\n"
 
@@ -95,7 +106,7 @@ def decode_batch(
     """
     if body.count(b",") + body.count(b"\n") > MAX_SEPARATORS:
         return TOO_MANY
-    items: Sequence[BatchItem | None] | None = _decode_whole(body, content_type or "")
+    items: Sequence[BatchItem | UsualItem | None] | None = _decode_whole(body, content_type or "")
     if items is None:
         parts = _cut(body, content_type or "")
         if parts is None:
@@ -105,7 +116,10 @@ def decode_batch(
         items = list(map(_decode_item, parts))
     elif len(items) > MAX_ITEMS:
         return TOO_MANY
-    return [_build(item, now=now, remote_ip=remote_ip, user_agent=user_agent) for item in items]
+    return [
+        (type(item) is UsualItem and _build_usual(item, now)) or _build(item, now, remote_ip, user_agent)
+        for item in items
+    ]
 
 
 def batch_reply(outcomes: Sequence[Outcome]) -> Reply:
@@ -134,10 +148,14 @@ def _is_lines(body: bytes, content_type: str) -> bool:
     return is_object or content_type.partition(";")[0].strip().lower() in NDJSON_TYPES
 
 
-def _decode_whole(body: bytes, content_type: str) -> list[BatchItem] | None:
+def _decode_whole(body: bytes, content_type: str) -> Sequence[BatchItem | UsualItem] | None:
     """Read a list of objects in one go; None when it is no such list, or may be a large one."""
     if body.count(b"{") > MAX_OBJECTS or _is_lines(body, content_type):
         return None
+    try:
+        return strict_json.decode(body, _USUAL_ITEMS)
+    except strict_json.JsonError:
+        pass  # one item that is not usual is enough, and found on the way to it
     try:
         return strict_json.decode(body, _ITEMS)
     except strict_json.JsonError:
@@ -151,9 +169,24 @@ def _decode_item(part: bytes | msgspec.Raw) -> BatchItem | None:
         return None
 
 
-def _build(item: BatchItem | None, *, now: float, remote_ip: str, user_agent: str | None) -> Item:
+def _build_usual(item: UsualItem, now: float) -> Request | None:
+    """Make a Request, the same as ``_build``; None when there may be trouble."""
+    errors: list[FieldError] = []
+    moment = timestamp = int(now)
+    if item.timestamp is not None:
+        timestamp = _find_timestamp(item.timestamp, now, errors)
+    key = None if item.id is None else _find_key(item.id, errors)
+    address = parse_address(item.ip)
+    if address is None or errors:
+        return None
+    return build_usual(item, timestamp, address, item.user_agent, None, key, None, timestamp < moment)
+
+
+def _build(item: BatchItem | UsualItem | None, now: float, remote_ip: str, user_agent: str | None) -> Item:
     if item is None:
         return Invalid([NOT_AN_OBJECT])
+    if isinstance(item, UsualItem):
+        item = BatchItem(**structs.asdict(item))
     errors: list[FieldError] = []
     moment = int(now)
     timestamp = moment if item.timestamp is None else _find_timestamp(item.timestamp, now, errors)

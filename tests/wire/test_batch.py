@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from service.ingestion.request import FieldError, Request
 from service.ingestion.verdict import BUFFERED, Dropped, DropReason, Retry, RetryReason, Verdict
+from service.wire import batch
 from service.wire.batch import (
     NOT_A_LIST,
     TOO_MANY,
@@ -355,6 +356,44 @@ def test_a_list_says_what_its_items_say_as_lines(items: list[Any]) -> None:
     parts = [json.dumps(item).encode() for item in items]
 
     assert decode(b"[" + b",".join(parts) + b"]") == decode(b"\n".join(parts), "application/x-ndjson")
+
+
+USUAL_ITEMS = st.fixed_dictionaries(
+    {
+        "n": st.sampled_from(["pageview", "engagement", "404", "Signup", " "]),
+        "u": st.sampled_from(["https://e.com/a?b=c#d", "", "data:x", "http://"]),
+        "d": st.sampled_from(["e.com", "a.de,b.de", " "]),
+        "ip": st.sampled_from(["203.0.113.7", "2001:DB8::1", "::ffff:203.0.113.7", "nowhere", ""]),
+        "user_agent": st.sampled_from(["Test", "", "x" * 2049]),
+    },
+    optional={
+        "v": st.integers(),
+        "p": st.none() | st.dictionaries(st.text(max_size=3), JSON_VALUES, max_size=2),
+        "h": st.integers(0, 2),
+        "i": st.booleans(),
+        "sd": st.none() | st.integers(-2, 300),
+        "e": st.none() | st.integers(-2, 10**12),
+        "id": st.none() | st.integers() | st.text(max_size=3),
+        "timestamp": st.none() | st.floats(NOW - 80 * HOUR_S, NOW + 100) | st.text(max_size=3),
+    },
+)
+
+
+@given(items=st.lists(USUAL_ITEMS, min_size=1, max_size=5))
+def test_a_list_of_usual_items_says_what_they_say_as_lines(items: list[Any]) -> None:
+    """As lines they are read field by field, in a list into the types of their fields."""
+    parts = [json.dumps(item).encode() for item in items]
+
+    assert decode(b"[" + b",".join(parts) + b"]") == decode(b"\n".join(parts), "application/x-ndjson")
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"id": "a", "timestamp": NOW - 7}, {"p": {"a": 1}, "i": False, "v": 3}]
+)
+def test_what_most_senders_send_is_usual(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read once: nothing falls back to the long way that need not."""
+    monkeypatch.setattr(batch, "build_request", None)
+    assert request_of(ip="203.0.113.7", user_agent="Test", **changes).remote_ip == "203.0.113.7"
 
 
 @pytest.mark.parametrize("content_type", ["application/x-ndjson", "application/jsonl"])

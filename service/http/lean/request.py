@@ -23,6 +23,8 @@ MAX_HEAD_BYTES: Final = 8192
 """A longer head is foreign; each of its lines is then within the limit of the listener."""
 MAX_HEADERS: Final = 100
 """aiohttp takes 128."""
+MIN_LINE_BYTES: Final = 4
+"""Of a header: a name, a colon, and the end of the line."""
 MAX_BODY_BYTES: Final = 16_384
 """A longer body is foreign. An event with long properties fits in; the limits of the API are far higher."""
 MAX_LENGTH_DIGITS: Final = len(str(MAX_BODY_BYTES))
@@ -204,7 +206,7 @@ class PlainReader:
             or "host" not in headers
             or not (length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS)
             or ("connection" in headers and headers["connection"].lower() not in _CONNECTIONS)
-            or lines.count(b"\n") > MAX_HEADERS
+            or (len(lines) > MAX_HEADERS * MIN_LINE_BYTES and lines.count(b"\n") > MAX_HEADERS)
         ):
             return FOREIGN
         size = int(length)
