@@ -178,7 +178,7 @@ class SessionBook:
         before = self._live.get(event.user_id)
         if before is None or not covers(before, timestamp):
             former = event.previous_user_id
-            before = find(before, None if former is None else self._live.get(former), timestamp)
+            before = None if former is None else find(None, self._live.get(former), timestamp)
         if event.request.event_name == ENGAGEMENT:
             if before is None:
                 return None

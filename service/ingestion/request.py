@@ -203,8 +203,8 @@ def build_request(
 ) -> Request | list[FieldError]:
     """Check every field and make a Request, or say all that is wrong; never raises.
 
-    What nearly every tracker sends is made by ``build_usual``, which is faster. Errors are told in the order in
-    which this looks at the fields.
+    What nearly every tracker sends is made by ``build_usual``, which is faster. Errors are told in the order
+    in which this looks at the fields.
     """
     errors: list[FieldError] = []
     location = _find_location(raw)
