@@ -85,24 +85,32 @@ class SessionBook:
     def __len__(self) -> int:
         return len(self._live) + len(self._past)
 
-    def register(self, event: Event, *, now: float) -> Entry | None:
+    def register(self, event: Event, now: float) -> Entry | None:
         """Give the rows of this event, its session opened or continued.
 
-        None for an engagement without a session.
+        None for an engagement without a session. ``now`` is UTC epoch seconds.
         """
-        if not event.request.back_dated:
-            return self._register_live(event)
-        timestamp = event.request.timestamp
-        known = self._live.get(event.user_id) or self._live.get(event.previous_user_id or 0)
-        if known is None and now - timestamp <= KEPT_S:
-            return self._register_live(event)
-        if known is not None and known.start <= timestamp:
-            return (
-                self._register_late(event, known)
-                if timestamp < known.timestamp
-                else self._register_live(event)
-            )
-        return self._register_past(event, now)
+        request = event.request
+        if request.back_dated and not self._is_live(event, now):
+            return self._register_back_dated(event, now)
+        timestamp = request.timestamp
+        before = self._live.get(event.user_id)
+        if before is None or not covers(before, timestamp):
+            former = event.previous_user_id
+            before = None if former is None else find(None, self._live.get(former), timestamp)
+        if request.event_name == ENGAGEMENT:
+            if before is None:
+                return None
+            after = touch(before, timestamp)
+            self._remember(self._live, after.user_id, after)
+            return Entry(to_row(event, after), None, None)
+        if before is None:
+            new_session_id = self._new_session_id
+            after = open_session(event, new_session_id())
+        else:
+            after = continue_session(before, event)
+        self._remember(self._live, after.user_id, after)
+        return Entry(to_row(event, after), before, after)
 
     def take_undo(self) -> Undo:
         """Give what takes back all changes since the last call."""
@@ -173,23 +181,21 @@ class SessionBook:
             if sessions:
                 self._set(self._past, sessions[-1].user_id, Past(changed_at, sessions))
 
-    def _register_live(self, event: Event) -> Entry | None:
-        timestamp = event.request.timestamp
-        before = self._live.get(event.user_id)
-        if before is None or not covers(before, timestamp):
-            former = event.previous_user_id
-            before = None if former is None else find(None, self._live.get(former), timestamp)
-        if event.request.event_name == ENGAGEMENT:
-            if before is None:
-                return None
-            after = touch(before, timestamp)
-            self._remember(self._live, after.user_id, after)
-            return Entry(to_row(event, after), None, None)
-        after = (
-            open_session(event, self._new_session_id()) if before is None else continue_session(before, event)
-        )
-        self._remember(self._live, after.user_id, after)
-        return Entry(to_row(event, after), before, after)
+    def _find_known(self, event: Event) -> ClickhouseSession | None:
+        return self._live.get(event.user_id) or self._live.get(event.previous_user_id or 0)
+
+    def _is_live(self, event: Event, now: float) -> bool:
+        """Tell whether a back-dated event is no other than one of now."""
+        timestamp, known = event.request.timestamp, self._find_known(event)
+        if known is None:
+            return now - timestamp <= KEPT_S
+        return known.start <= timestamp and timestamp >= known.timestamp
+
+    def _register_back_dated(self, event: Event, now: float) -> Entry | None:
+        known = self._find_known(event)
+        if known is not None and known.start <= event.request.timestamp:
+            return self._register_late(event, known)
+        return self._register_past(event, now)
 
     def _register_late(self, event: Event, session: ClickhouseSession) -> Entry:
         if event.request.event_name == ENGAGEMENT:

@@ -188,7 +188,7 @@ class SiteActor(Actor):
         around = self._around
         now = around.clock()
         now_ms = int(now * 1000)
-        is_timed = around.telemetry.steps_due(len(envelopes))
+        timer = stopwatch if around.telemetry.steps_due(len(envelopes)) else None
         entries: list[Entry] = []
         senders: list[Envelope] = []
         traces: list[SiteTrace] = []
@@ -210,8 +210,8 @@ class SiteActor(Actor):
                 key = digest_key(self._id, event.request.key)
                 if self._is_repeat(key, envelope):
                     continue
-            verdict = self._judge(event, now, now_ms, is_timed=is_timed)
-            is_timed = False
+            verdict = self._judge(event, now, now_ms, timer)
+            timer = None
             if type(verdict) is not Entry:
                 envelope.reply(verdict)
                 continue
@@ -280,7 +280,10 @@ class SiteActor(Actor):
         if alone and not self._sessions and not self._unsettled and now - self._last_used > patience_s:
             self._around.passivate(self._id)
 
-    def _judge(self, event: Event, now: float, now_ms: int, *, is_timed: bool) -> Entry | Verdict:
+    def _judge(
+        self, event: Event, now: float, now_ms: int, timer: Callable[[], float] | None
+    ) -> Entry | Verdict:
+        """Give the rows of an event, or why there are none; ``timer`` measures its steps if there is one."""
         reason = check_gate(self._site, now_ms, self._rate_limit)
         if reason is not None:
             return DROPPED[reason]
@@ -293,15 +296,15 @@ class SiteActor(Actor):
             context = self._find_context(timestamp, now)
             if context is None:
                 return NOT_READY
-        if is_timed:
-            reason = run_steps_timed(event, context, stopwatch, self._around.telemetry.record_step)
-        else:
+        if timer is None:
             reason = run_steps(event, context)
+        else:
+            reason = run_steps_timed(event, context, timer, self._around.telemetry.record_step)
         if reason is not None:
             return DROPPED[reason]
         if self._sessions is None:
             self._sessions = SessionBook(self._around.budget, self._around.new_session_id)
-        entry = self._sessions.register(event, now=now)
+        entry = self._sessions.register(event, now)
         return entry if entry is not None else DROPPED[DropReason.NO_SESSION_FOR_ENGAGEMENT]
 
     def _find_context(self, timestamp: int, now: float) -> Context | None:

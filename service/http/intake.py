@@ -80,7 +80,7 @@ class EventIntake:
         """Read the headers; never raises. ``is_kept`` says that the Sender will be asked for again."""
         content_type, accept = header("content-type"), header("accept")
         kind = body_kind(content_type)
-        takes_json = choose_format(("json",), accept=accept) is not None
+        takes_json = choose_format(("json",), accept) is not None
         # In the order of the fields, which is quicker than by their names.
         return Sender(
             resolve_remote_ip(header, peer, self._proxies)[0],
@@ -96,7 +96,7 @@ class EventIntake:
         )
 
     def understand(
-        self, sender: Sender, body: bytes | BodyTrouble, *, wanted: object = None
+        self, sender: Sender, body: bytes | BodyTrouble, wanted: object = None
     ) -> Request | Refusal:
         """Judge one request by its sender and its body, or by why there is none; never raises.
 

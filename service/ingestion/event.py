@@ -184,10 +184,10 @@ def describe_visit(event: Event) -> SessionAttributes:
     """Run the steps that waited, and give what a session takes from its first event."""
     context = event.context
     assert context is not None, "an event that opens a session was judged"
-    if not context.shields.countries:  # otherwise its country was judged
-        _put_geolocation(event, context)
+    # With a rule for countries it was looked for before.
+    location = event.location if context.shields.countries else _locate(event, context)
     _, channel, texts = find_origin(event.request, context.tables.sources)
-    location, user_agent = event.location, event.user_agent
+    user_agent = event.user_agent
     referrer, referrer_source, click_id, medium, source, campaign, content, term = texts
     # In the order of the fields: names would take five times as long, for each visit.
     return SessionAttributes(
@@ -273,10 +273,13 @@ def _drop_shield_rule_ip(event: Event, context: Context) -> DropReason | None:
 
 
 def _put_geolocation(event: Event, context: Context) -> None:
+    event.location = _locate(event, context)
+
+
+def _locate(event: Event, context: Context) -> Location:
     if event.ip_class == "anonymous_vpn_ip":
-        event.location = Location(VPN_COUNTRY)
-    else:
-        event.location = context.tables.geo.value.locate(event.request.remote_ip)
+        return Location(VPN_COUNTRY)
+    return context.tables.geo.value.locate(event.request.remote_ip)
 
 
 def _drop_shield_rule_country(event: Event, context: Context) -> DropReason | None:

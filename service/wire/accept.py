@@ -11,7 +11,7 @@ _MEDIA_TYPES: Final = {"json": ("application", "json"), "html": ("text", "html")
 _QUALITY: Final = re.compile(r";\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|\Z)", re.IGNORECASE)
 
 
-def choose_format(offered: Sequence[str], *, accept: str | None, wanted: object = None) -> str | None:
+def choose_format(offered: Sequence[str], accept: str | None, wanted: object = None) -> str | None:
     """Give the one of the offered formats (``json``, ``html``) that the sender takes best; None when none.
 
     ``wanted`` is the ``_format`` parameter and has priority. A header that is absent or takes everything gets

@@ -362,7 +362,8 @@ class LeanConnection(asyncio.Protocol):
         sender = head.sender
         if sender is None or head.peer != peer:
             sender = around.intake.meet(head.headers.get, peer, is_kept=head.is_kept)
-            head.sender, head.peer = sender, peer
+            if head.is_kept:
+                head.sender, head.peer = sender, peer
         self._body_until = None
         if head.closes or type(body) is not bytes:
             self._is_last = True
