@@ -19,6 +19,7 @@ from service.ingestion.verdict import BUFFERED
 from service.wire.accept import choose_format
 from service.wire.event_api import (
     RAW,
+    USUAL_EVENT,
     BodyKind,
     Decoded,
     Refused,
@@ -26,11 +27,11 @@ from service.wire.event_api import (
     broken_off,
     decode_event,
     decode_raw,
-    decode_usual,
     too_large,
 )
 from service.wire.forwarded import Lookup, resolve_ip_class, resolve_remote_ip
 from service.wire.reply import OK, Reply, error_view, errors_reply, event_reply
+from service.wire.strict_json import try_decode
 
 EVENT_PATH: Final = "/api/event"
 KEY_HEADER: Final = "x-idempotency-key"
@@ -105,7 +106,7 @@ class EventIntake:
         clock = self._clock
         timestamp = int(clock())
         if sender.is_usual and wanted is None and isinstance(body, bytes):
-            usual = decode_usual(body)
+            usual = try_decode(body, USUAL_EVENT)
             if usual is not None:
                 request = build_usual(
                     usual,

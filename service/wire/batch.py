@@ -116,10 +116,7 @@ def decode_batch(
         items = list(map(_decode_item, parts))
     elif len(items) > MAX_ITEMS:
         return TOO_MANY
-    return [
-        (type(item) is UsualItem and _build_usual(item, now)) or _build(item, now, remote_ip, user_agent)
-        for item in items
-    ]
+    return [_build(item, now, remote_ip, user_agent) for item in items]
 
 
 def batch_reply(outcomes: Sequence[Outcome]) -> Reply:
@@ -152,10 +149,9 @@ def _decode_whole(body: bytes, content_type: str) -> Sequence[BatchItem | UsualI
     """Read a list of objects in one go; None when it is no such list, or may be a large one."""
     if body.count(b"{") > MAX_OBJECTS or _is_lines(body, content_type):
         return None
-    try:
-        return strict_json.decode(body, _USUAL_ITEMS)
-    except strict_json.JsonError:
-        pass  # one item that is not usual is enough, and found on the way to it
+    usual = strict_json.try_decode(body, _USUAL_ITEMS)
+    if usual is not None:
+        return usual
     try:
         return strict_json.decode(body, _ITEMS)
     except strict_json.JsonError:
@@ -186,6 +182,9 @@ def _build(item: BatchItem | UsualItem | None, now: float, remote_ip: str, user_
     if item is None:
         return Invalid([NOT_AN_OBJECT])
     if isinstance(item, UsualItem):
+        request = _build_usual(item, now)
+        if request is not None:
+            return request
         item = BatchItem(**structs.asdict(item))
     errors: list[FieldError] = []
     moment = int(now)

@@ -68,7 +68,8 @@ class Refused(Struct, frozen=True):
 Decoded = RawEvent | list[FieldError] | Refused
 
 _EVENT: Final = msgspec.json.Decoder(RawEvent)
-_USUAL_EVENT: Final = msgspec.json.Decoder(UsualEvent)
+USUAL_EVENT: Final = msgspec.json.Decoder(UsualEvent)
+"""For ``strict_json.try_decode``, which gives None for what is no usual event."""
 
 
 def body_kind(content_type: str | None) -> BodyKind:
@@ -99,27 +100,13 @@ def decode_event(body: bytes, kind: BodyKind, *, content_type: str | None) -> De
     return _decode_form(body, kind, content_type or "")
 
 
-def decode_usual(body: bytes) -> UsualEvent | None:
-    """Read what nearly all trackers send; None when it is something else, or nothing. Never raises."""
-    try:
-        if not body.isascii():
-            str(body, "utf-8")
-        return _USUAL_EVENT.decode(body)
-    except strict_json.TROUBLE:
-        return None
-
-
 def decode_raw(body: bytes) -> RawEvent | list[FieldError]:
     """Read what nearly all events come in, JSON under a type that says nothing. Never raises.
 
     As ``strict_json.decode`` does it, without the difference that it makes between errors.
     """
-    try:
-        if not body.isascii():
-            str(body, "utf-8")
-        return _EVENT.decode(body)
-    except strict_json.TROUBLE:
-        return [UNPARSABLE]
+    event = strict_json.try_decode(body, _EVENT)
+    return [UNPARSABLE] if event is None else event
 
 
 def too_large(kind: BodyKind) -> list[FieldError] | Refused:

@@ -41,6 +41,16 @@ def decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise JsonError("nested too deeply") from None
 
 
+def try_decode(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """Decode UTF-8 bytes; None when that is not possible, with no look at why. Never raises."""
+    try:
+        if not data.isascii():
+            str(data, "utf-8")
+        return decoder.decode(data)
+    except TROUBLE:
+        return None
+
+
 def _is_well_formed(data: bytes) -> bool:
     """Read to the end, because a wrong shape is noticed before the first malformed byte."""
     try:
