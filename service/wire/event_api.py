@@ -101,7 +101,7 @@ def decode_event(body: bytes, kind: BodyKind, *, content_type: str | None) -> De
 
 
 def decode_raw(body: bytes) -> RawEvent | list[FieldError]:
-    """Read what nearly all events come in, JSON under a type that says nothing. Never raises.
+    """Read JSON under a type that says nothing, as trackers send it. Never raises.
 
     As ``strict_json.decode`` does it, without the difference that it makes between errors.
     """
