@@ -37,6 +37,8 @@ EVENT_PATH: Final = "/api/event"
 KEY_HEADER: Final = "x-idempotency-key"
 NOT_FOUND: Final = 404
 NOT_ACCEPTABLE: Final = 406
+MAX_USUAL_BYTES: Final = 16_384
+"""A longer body is read once, whatever it holds: a stranger's megabyte must not be decoded twice."""
 OVERRIDING_METHODS: Final = frozenset({"PUT", "PATCH", "DELETE"})
 KINDS_READ_FIRST: Final = frozenset({BodyKind.JSON, BodyKind.URLENCODED, BodyKind.MULTIPART})
 
@@ -106,7 +108,7 @@ class EventIntake:
         clock = self._clock
         timestamp = int(clock())
         if sender.is_usual and wanted is None and isinstance(body, bytes):
-            usual = try_decode(body, USUAL_EVENT)
+            usual = try_decode(body, USUAL_EVENT) if len(body) <= MAX_USUAL_BYTES else None
             if usual is not None:
                 request = build_usual(
                     usual,

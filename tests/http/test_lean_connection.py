@@ -53,6 +53,19 @@ async def test_everything_else_is_handed_over(sent: bytes) -> None:
         assert wire.writes
 
 
+async def test_a_sender_is_remembered_with_its_head() -> None:
+    """From the second time on that the head comes: one that came once leaves nothing."""
+    system = ScriptedSystem()
+    async with wires(system) as connect:
+        wire = connect()
+        for _ in range(4):
+            wire.send(PLAIN["a tracker's"])
+        first, second, third, fourth = (request.memo for request in system.requests)
+        assert first is None
+        assert second is not None
+        assert second is third is fourth
+
+
 async def test_answers_keep_the_order_of_their_requests() -> None:
     """However late the first one is; those that wait for it are written with it, at once."""
     system = PatientSystem()
